@@ -1,0 +1,3 @@
+module github.com/dnode-engine/dnode
+
+go 1.26.0

@@ -1,0 +1,115 @@
+package repolint
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// row says what one package may import: packages of ours by their path below
+// the module, modules of others by module path. The std is free unless the
+// package is pure.
+type row struct {
+	ours   []string
+	theirs []string
+	pure   bool
+	rand   bool // seeded math/rand/v2 as well
+}
+
+const (
+	gnet      = "github.com/panjf2000/gnet/v2"
+	compress  = "github.com/klauspost/compress"
+	metrics   = "github.com/VictoriaMetrics/metrics"
+	tint      = "github.com/lmittmann/tint"
+	cobra     = "github.com/spf13/cobra"
+	toml      = "github.com/BurntSushi/toml"
+	btree     = "github.com/tidwall/btree"
+	xsys      = "golang.org/x/sys"
+	porcupine = "github.com/anishathalye/porcupine"
+	rapid     = "pgregory.net/rapid"
+	goleak    = "go.uber.org/goleak"
+)
+
+// table is the package table of the design: data flows one way.
+var table = map[string]row{
+	"wire":         {pure: true},
+	"wal":          {pure: true, ours: []string{"wire"}},
+	"wal/osfs":     {ours: []string{"wal"}, theirs: []string{xsys}},
+	"wal/crashfs":  {pure: true, ours: []string{"wal"}},
+	"node/raft":    {pure: true, ours: []string{"wire"}},
+	"node/kv":      {pure: true, ours: []string{"wire"}, theirs: []string{btree}},
+	"node/replica": {pure: true, ours: []string{"wire", "node/raft"}},
+	"node/disk":    {pure: true, ours: []string{"wire", "wal", "node/replica"}},
+	"node/sim": {
+		pure: true, rand: true, theirs: []string{porcupine},
+		ours: []string{"wire", "wal", "wal/crashfs", "node/raft", "node/kv", "node/replica", "node/disk"},
+	},
+	"node": {
+		ours:   []string{"wire", "wal", "wal/osfs", "node/raft", "node/kv", "node/replica", "node/disk"},
+		theirs: []string{gnet, metrics, compress, xsys},
+	},
+	"client":      {ours: []string{"wire"}},
+	"client/load": {ours: []string{"client"}},
+	"cmd/dnode": {
+		ours:   []string{"node", "client", "client/load", "wal", "wal/osfs"},
+		theirs: []string{cobra, toml, tint},
+	},
+}
+
+// pureStd are the std packages that a pure package may import.
+var pureStd = []string{
+	"bytes", "cmp", "encoding/binary", "errors", "fmt", "hash/crc32", "iter",
+	"math", "math/bits", "slices", "strconv", "strings",
+}
+
+// testModules may be imported by every test.
+var testModules = []string{porcupine, rapid, goleak}
+
+// checkImports holds one file of the root module to its package's row.
+func (r *Repo) checkImports(name string) {
+	dir := path.Dir(name)
+	if r.nested(name) || dir == "tools" || strings.HasPrefix(dir, "tools/") {
+		return
+	}
+	allowed, known := table[dir]
+	if !known {
+		r.add(place{path: name}, "imports", "package %s has no row in the table of tools/repolint/imports.go", dir)
+		return
+	}
+	for _, spec := range r.parsed[name].Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			continue // the parser has accepted it; cannot happen
+		}
+		if why := allowed.refuses(imported, isTest(name)); why != "" {
+			r.addAt(spec.Pos(), why, "%s may not import %s", dir, imported)
+		}
+	}
+}
+
+// refuses returns the rule that an import breaks, or "".
+func (w row) refuses(imported string, test bool) string {
+	if imported == Module || strings.HasPrefix(imported, Module+"/") {
+		if test || slices.Contains(w.ours, strings.TrimPrefix(imported, Module+"/")) {
+			return ""
+		}
+		return "imports"
+	}
+	if first, _, _ := strings.Cut(imported, "/"); strings.Contains(first, ".") {
+		modules := w.theirs
+		if test {
+			modules = slices.Concat(w.theirs, testModules)
+		}
+		for _, m := range modules {
+			if imported == m || strings.HasPrefix(imported, m+"/") {
+				return ""
+			}
+		}
+		return "imports"
+	}
+	if test || !w.pure || slices.Contains(pureStd, imported) || w.rand && imported == "math/rand/v2" {
+		return ""
+	}
+	return "pure"
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func tree(t *testing.T, files ...string) string {
+	t.Helper()
+	root := t.TempDir()
+	for i := 0; i < len(files); i += 2 {
+		p := filepath.Join(root, filepath.FromSlash(files[i]))
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(files[i+1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func TestFindModules(t *testing.T) {
+	root := tree(t, "go.mod", "", "a/go.mod", "", "a/b/c/go.mod", "", "d/testdata/go.mod", "", "e/x.go", "")
+	got, err := findModules(root)
+	if err != nil || !slices.Equal(got, []string{".", "a", "a/b/c"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestFindFuzz(t *testing.T) {
+	root := tree(
+		t, "go.mod", "",
+		"a/a_test.go", "package a\nfunc FuzzB(f *testing.F) {}\nfunc TestX(t *testing.T) {}\nfunc FuzzA(f *testing.F) {}\n",
+		"a/b_test.go", "package a_test\nfunc FuzzC(f *testing.F) {}\nfunc (x) FuzzD(f *testing.F) {}\nfunc FuzzE() {}\n",
+		"n/go.mod", "", "n/n_test.go", "package n\nfunc FuzzN(f *testing.F) {}\n",
+	)
+	got, err := findFuzz(root)
+	if err != nil || len(got) != 1 || !slices.Equal(got["a"], []string{"FuzzB", "FuzzA", "FuzzC"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	f := func(short bool, only string, want ...string) {
+		t.Helper()
+		got, err := choose(short, only)
+		var names []string
+		for _, s := range got {
+			names = append(names, s.name)
+		}
+		if (err != nil) != (want == nil) || !slices.Equal(names, want) {
+			t.Errorf("choose(%v, %q) = %q, %v", short, only, names, err)
+		}
+	}
+	f(false, "lint,vet", "vet", "lint")
+	f(true, "fuzz", "fuzz")
+	f(false, "nonsense")
+	f(true, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested")
+	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "race", "cross", "fuzz")
+}
+
+// A step fails, rather than passing over it, when its tool cannot be had.
+func TestMissingToolFails(t *testing.T) {
+	root := tree(t, "go.mod", "module m\n\ngo 1.26.0\n", "tools/lint/go.mod", "module l\n\ngo 1.26.0\n")
+	c := &ci{root: root, modules: []string{"."}}
+	for _, s := range []func(*ci, io.Writer) error{(*ci).format, (*ci).staticcheck, (*ci).deadcode} {
+		var out strings.Builder
+		if err := s(c, &out); err == nil || !strings.Contains(err.Error(), "cannot build") {
+			t.Errorf("got %v %q", err, out.String())
+		}
+	}
+}

@@ -126,6 +126,12 @@ func ParseEntry(b []byte) (Entry, error) {
 	return e, nil
 }
 
+// AppendTime appends the 8 bytes of time that start the payload of an entry
+// without a stamp.
+func AppendTime(dst []byte, nanos uint64) []byte {
+	return binary.LittleEndian.AppendUint64(dst, nanos)
+}
+
 // Stamp is the head of a command entry's payload.
 type Stamp struct {
 	Time    uint64 // replicated time, nanoseconds since the cluster was founded

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -19,7 +20,7 @@ const (
 	CodeUnavailable   Code = 3  // not carried out: no leader or no quorum at the moment
 	CodeBusy          Code = 4  // not carried out: a limit is reached, see RetryAfter
 	CodeUnknown       Code = 5  // the outcome of the write is not known
-	CodeTooLarge      Code = 6  // not carried out: over a limit on size
+	CodeTooLarge      Code = 6  // not carried out: over a limit on size; closes if it is the frame itself
 	CodeBadRequest    Code = 7  // not carried out: the body makes no sense
 	CodeBadFrame      Code = 8  // closes: damaged or oversized frame
 	CodeVersion       Code = 9  // closes: protocol versions do not overlap
@@ -71,4 +72,103 @@ func (e *Error) Error() string {
 		return e.Code.String()
 	}
 	return e.Code.String() + ": " + e.Text
+}
+
+// Closes reports whether an error with this code is always about the
+// connection: it has id 0 and the sender closes after it. (Any error with id 0
+// is.)
+func (c Code) Closes() bool {
+	switch c {
+	case CodeBadFrame, CodeVersion, CodeWrongCluster, CodeWrongIdentity, CodeHelloTimeout, CodeUnexpected,
+		CodeCredit, CodeConnections, CodeSlowReader, CodeNotFresh:
+		return true
+	default:
+		return false
+	}
+}
+
+// NotCarriedOut reports whether a request that was answered with this code has
+// certainly had no effect and never will, so that sending it again cannot
+// carry it out twice. It does not say that sending it again helps. It is false
+// for codes that are not known here.
+func (c Code) NotCarriedOut() bool {
+	switch c {
+	case CodeNotLeader, CodeUnavailable, CodeBusy, CodeTooLarge, CodeBadRequest, CodeShutdown, CodeNoSpace,
+		CodeFenced, CodeUnknownType, CodeCorrupt, CodeConsistency:
+		return true
+	default:
+		return false
+	}
+}
+
+// AsError returns what is to be sent for err: the *Error that it wraps, or one
+// whose code follows from ErrTooLarge, ErrMalformed, or neither of them
+// (CodeInternal).
+func AsError(err error) *Error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, ErrTooLarge):
+		return &Error{Code: CodeTooLarge, Text: err.Error()}
+	case errors.Is(err, ErrMalformed):
+		return &Error{Code: CodeBadRequest, Text: err.Error()}
+	default:
+		return &Error{Code: CodeInternal, Text: err.Error()}
+	}
+}
+
+// AppendError appends the body of an error: code (2), zero (2), retry-after in
+// milliseconds (4), the leader's client address and the text behind their
+// 16-bit lengths. A text beyond MaxTextBytes is cut at a character, a leader
+// beyond MaxAddrBytes is left out.
+func AppendError(dst []byte, e *Error) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint16(dst, uint16(e.Code))
+	dst = append(dst, 0, 0)
+	dst = le.AppendUint32(dst, e.RetryAfterMs)
+	leader := e.Leader
+	if len(leader) > MaxAddrBytes {
+		leader = ""
+	}
+	dst = appendText(dst, leader)
+	return appendText(dst, cutText(e.Text, MaxTextBytes))
+}
+
+// AppendErrorFrame appends a whole error frame. The id is the request's, or
+// zero for an error about the connection, which is closed after it.
+func AppendErrorFrame(dst []byte, id uint64, e *Error) []byte {
+	start := len(dst)
+	dst = BeginFrame(dst, FrameError, id)
+	return EndFrame(AppendError(dst, e), start)
+}
+
+// ParseError decodes the body of an error. A code that is not known here is no
+// failure: it comes from a newer node.
+func ParseError(b []byte) (*Error, error) {
+	r := NewReader(b)
+	e := &Error{Code: Code(r.U16())}
+	zero := r.U16()
+	e.RetryAfterMs = r.U32()
+	e.Leader = r.Text(MaxAddrBytes)
+	e.Text = r.Text(MaxTextBytes)
+	if e.Code == 0 || zero != 0 {
+		r.Fail("code is zero or reserved bytes are set")
+	}
+	if err := r.Finish(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// cutText returns the longest prefix of s of at most limit bytes that does not
+// end inside a UTF-8 sequence.
+func cutText(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && s[limit]&0xC0 == 0x80 {
+		limit--
+	}
+	return s[:limit]
 }

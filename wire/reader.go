@@ -111,6 +111,21 @@ func (r *Reader) Count(elemSize int) int {
 	return int(n)
 }
 
+// flag takes one byte that is 0 or 1.
+func (r *Reader) flag() bool {
+	v := r.U8()
+	if v > 1 {
+		r.Fail("flag is neither 0 nor 1")
+	}
+	return v == 1
+}
+
+// id takes a 128-bit identifier.
+func (r *Reader) id() (id [16]byte) {
+	copy(id[:], r.Bytes(len(id)))
+	return id
+}
+
 // Err returns the first failure.
 func (r *Reader) Err() error { return r.err }
 
@@ -120,4 +135,18 @@ func (r *Reader) Finish() error {
 		r.err = fmt.Errorf("%w: %d bytes left over", ErrMalformed, len(r.b))
 	}
 	return r.err
+}
+
+// appendText appends a text behind its 16-bit length, for Reader.Text. Texts
+// are bounded where they are configured.
+func appendText(dst []byte, s string) []byte {
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(s)))
+	return append(dst, s...)
+}
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }

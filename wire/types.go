@@ -1,6 +1,6 @@
 package wire
 
-import "encoding/hex"
+import "fmt"
 
 // Index is a position in the replicated log. The first entry has index 1;
 // zero means "before the log".
@@ -21,9 +21,9 @@ type ReplicaID [16]byte
 // configuration entry. Zero means "not yet founded".
 type ClusterID [16]byte
 
-func (id ReplicaID) String() string { return hex.EncodeToString(id[:]) }
+func (id ReplicaID) String() string { return fmt.Sprintf("%x", id[:]) }
 
-func (id ClusterID) String() string { return hex.EncodeToString(id[:]) }
+func (id ClusterID) String() string { return fmt.Sprintf("%x", id[:]) }
 
 // IsZero reports whether the cluster has not been founded yet.
 func (id ClusterID) IsZero() bool { return id == ClusterID{} }

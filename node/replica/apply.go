@@ -1,0 +1,93 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// apply gives committed entries to the state machine, at most ApplyBytes in one
+// batch, and answers the writes that they are.
+func (r *Replica) apply() {
+	commit := r.raft.Commit()
+	for budget := r.cfg.ApplyBytes; r.applied < commit; {
+		if budget <= 0 {
+			r.fx.More = true
+			return
+		}
+		b := r.nextCommitted(commit, budget)
+		if len(b) == 0 {
+			return
+		}
+		budget -= len(b)
+		for len(b) > 0 && r.applied < commit {
+			e, err := wire.ParseEntry(b)
+			if err != nil || e.Index != r.applied+1 {
+				r.fence(fmt.Errorf("cannot apply entry %d: found entry %d: %w", r.applied+1, e.Index, err))
+				return
+			}
+			r.applyEntry(&e)
+			b = b[e.Size:]
+		}
+		r.raft.Applied(r.applied)
+	}
+}
+
+// nextCommitted returns encoded entries from applied+1 on: from memory, from
+// what was read back, or nothing yet, after asking for it.
+func (r *Replica) nextCommitted(commit wire.Index, maxBytes int) []byte {
+	lo := r.applied + 1
+	if b := r.raft.Entries(lo, commit+1, maxBytes); len(b) > 0 {
+		r.fetched = ReadDone{}
+		return b
+	}
+	if b := r.fetched.Data; len(b) > 0 && r.fetched.Lo == lo {
+		r.fetched = ReadDone{}
+		return b
+	}
+	if !r.fetching {
+		r.fetching = true
+		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: commit + 1, MaxBytes: r.cfg.ApplyBytes})
+	}
+	return nil
+}
+
+func (r *Replica) applyEntry(e *wire.Entry) {
+	r.applied = e.Index
+	owed := r.writes.len() > 0 && r.writes.at(0).index == e.Index
+	var w write
+	if owed {
+		w = r.writes.pop()
+	}
+	same := owed && w.term == e.Term
+	switch e.Type {
+	case wire.EntryCommand:
+		_, command, err := e.Command()
+		if err != nil {
+			panic(fmt.Sprintf("BUG: committed entry %d: %v", e.Index, err))
+		}
+		if same {
+			r.applyOwed(&w, command)
+			return
+		}
+		r.result = r.sm.Apply(e.Index, command, r.result[:0])
+	case wire.EntryConfig:
+		if !r.founded && !r.Membership().Cluster.IsZero() {
+			r.founded = true
+			r.fx.Founded = true
+		}
+	case wire.EntryNoop:
+	}
+	if owed { // another leader's entry was committed in its place
+		r.refuse(w.request(), r.leaderError())
+	}
+}
+
+// applyOwed applies a command and answers the client that waits for it.
+func (r *Replica) applyOwed(w *write, command []byte) {
+	start := len(r.out)
+	r.out = wire.BeginFrame(r.out, wire.FrameWriteReply, w.id)
+	r.out = wire.AppendReplyHeader(r.out, w.index)
+	r.out = r.sm.Apply(w.index, command, r.out)
+	r.reply(w.request(), start, 0)
+}

@@ -171,6 +171,12 @@ func ParseFrame(b []byte, maxBytes int) (Frame, error) {
 	if len(b) < f.Size {
 		return f, ErrShortFrame
 	}
+	return f.withBody(b)
+}
+
+// withBody completes a frame whose header was checked with the trace context
+// and body from b, which holds the whole frame, and checks them.
+func (f Frame) withBody(b []byte) (Frame, error) {
 	body := b[FrameHeaderBytes:f.Size:f.Size]
 	if got, want := binary.LittleEndian.Uint32(b[16:]), crc32.Checksum(body, Castagnoli); got != want {
 		return Frame{}, badFrame("body checksum of a %v frame is %08x, content has %08x", f.Type, got, want)

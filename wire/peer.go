@@ -60,7 +60,7 @@ func AppendPeerFrame(dst []byte, m *PeerMessage) []byte {
 // FlagS2 must be decompressed, and the flag cleared, before. It allocates
 // nothing unless it fails.
 func ParsePeer(f Frame) (PeerMessage, error) {
-	if f.Type < FramePreVote || f.Type > FrameRoundReply || f.Flags&FlagS2 != 0 {
+	if !isPeerMessage(f.Type) || f.Flags&FlagS2 != 0 {
 		return PeerMessage{}, fmt.Errorf("%w: %v with flags %#02x is not a peer message", ErrMalformed, f.Type, uint8(f.Flags))
 	}
 	r := NewReader(f.Body)

@@ -1,0 +1,111 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// FS is the data folder. Names are relative to it, with forward slashes; ""
+// is the folder itself. Errors wrap ErrNotExist and ErrNoSpace where these
+// apply. Methods are called from one goroutine, except that PrepareSegment may
+// run beside the log on another one.
+type FS interface {
+	// Create makes an empty file, or empties an existing one. The name is
+	// durable only after SyncDir.
+	Create(name string) (File, error)
+	// Open opens an existing file for reading and writing.
+	Open(name string) (File, error)
+	// Rename moves a file within its folder and replaces the target. It is
+	// atomic, and durable after SyncDir.
+	Rename(from, to string) error
+	Remove(name string) error
+	// List returns the names in a folder, sorted, without the folder's own.
+	List(dir string) ([]string, error)
+	// SyncDir makes the names in a folder durable.
+	SyncDir(dir string) error
+	// MkdirAll makes a folder, and those above it, if missing.
+	MkdirAll(dir string) error
+}
+
+// File is one open file.
+type File interface {
+	// ReadAt fills p from off on. It returns fewer bytes than asked only at
+	// the end of the file, and then without an error.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt writes p at off. It may write less without an error; the caller
+	// resumes. It keeps no reference to p.
+	WriteAt(p []byte, off int64) (int, error)
+	// Sync returns when the file's bytes and size are on the disk. After an
+	// error nothing is known about what was written since the last success.
+	Sync() error
+	Size() (int64, error)
+	Close() error
+}
+
+// CacheDropper is what a File may also do: forget cached pages, so that the
+// next read comes from the disk. Open uses it after a fence.
+type CacheDropper interface{ DropCache() error }
+
+// Errors that callers decide by.
+var (
+	// ErrNotExist is wrapped when a file is missing.
+	ErrNotExist = errors.New("file does not exist")
+	// ErrNoSpace is wrapped when the disk is full. The log stays usable: what
+	// was appended before can be read, and the same append may be tried again.
+	ErrNoSpace = errors.New("no space left on the disk")
+	// ErrFenced is wrapped by every write after a write or sync has failed:
+	// what the disk holds is then unknown until the folder is opened again.
+	ErrFenced = errors.New("log is fenced after a failed write or sync")
+	// ErrOutOfRange is wrapped by Read for an index that is not in the log.
+	ErrOutOfRange = errors.New("index is not in the log")
+	// ErrOwner is wrapped when a file in the folder belongs to another replica.
+	ErrOwner = errors.New("data belongs to another replica")
+	// ErrLocked is wrapped when another process holds the data folder.
+	ErrLocked = errors.New("data folder is in use by another process")
+)
+
+// CorruptError reports damage to data that was known to be durable. Nothing
+// was changed on the disk.
+type CorruptError struct {
+	File        string     // relative to the data folder
+	Offset      int64      // of the first damaged record
+	First, Last wire.Index // entries affected; Last zero: unknown, both zero: none known
+	Reason      string
+	Err         error // cause, may be nil
+}
+
+func (e *CorruptError) Error() string {
+	s := fmt.Sprintf("%s is damaged at offset %d: %s", e.File, e.Offset, e.Reason)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	switch {
+	case e.First > 0 && e.Last > 0:
+		s += fmt.Sprintf(" (entries %d to %d)", e.First, e.Last)
+	case e.First > 0:
+		s += fmt.Sprintf(" (entries from %d on)", e.First)
+	}
+	return s + "; nothing was cut: restore the file from a copy, or replace the node with an empty one"
+}
+
+// Unwrap returns the cause.
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// CutRange names what recovery cut: the unattested tail of the log, which
+// nobody was told was durable. Bytes from Offset on were replaced by zeros.
+type CutRange struct {
+	File          string
+	Offset, Bytes int64
+	First, Last   wire.Index // entries the cut group announced; zero: unknown
+	Reason        string
+}
+
+func (c *CutRange) String() string {
+	s := fmt.Sprintf("cut %d unattested bytes of %s at offset %d: %s", c.Bytes, c.File, c.Offset, c.Reason)
+	if c.First > 0 {
+		s += fmt.Sprintf(" (entries %d to %d)", c.First, c.Last)
+	}
+	return s
+}

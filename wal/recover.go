@@ -1,0 +1,492 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// Recovered is what Open found in the log.
+type Recovered struct {
+	First, Last wire.Index     // empty log: 1 and 0
+	Runs        []wire.TermRun // terms of all live entries
+	Configs     []ConfigEntry  // live configuration entries, oldest first
+	LastTime    uint64         // time stamp of the last entry
+	Cut         *CutRange      // the unattested tail that was cut, nil if none
+	Fenced      bool           // the last user was fenced; the disk was read past the cache
+}
+
+// ConfigEntry is a configuration entry found in the log.
+type ConfigEntry struct {
+	Index   wire.Index
+	Term    wire.Term
+	Payload []byte // the entry's payload, a copy
+}
+
+// recovery is the state of Open.
+type recovery struct {
+	log     *Log
+	out     *Recovered
+	numbers []uint64 // segments in the folder, ascending
+
+	attested  place   // highest place that something valid says was durable
+	lastGroup place   // end of the last valid group
+	ends      []int64 // where the valid records of numbers[i] end
+	pending   []ConfigEntry
+}
+
+// Open recovers the log in a data folder, or begins a new one. It verifies
+// every record. Damage to anything that was known to be durable is a
+// *CorruptError and changes nothing; what may be torn is only the tail that no
+// later record attests: it is cut, and reported in Recovered.Cut. What is left
+// of that tail is written again and synced before Open returns, so that all
+// that Recovered reports is on the disk.
+func Open(fs FS, opt Options) (*Log, *Recovered, error) {
+	r := recovery{
+		log: &Log{fs: fs, opt: opt, live: live{first: 1}},
+		out: &Recovered{},
+	}
+	if err := r.open(); err != nil {
+		if f := r.log.seg.file; f != nil {
+			err = errors.Join(err, f.Close())
+		}
+		return nil, nil, fmt.Errorf("cannot open the log: %w", err)
+	}
+	return r.log, r.out, nil
+}
+
+func (r *recovery) open() error {
+	if err := r.log.opt.check(); err != nil {
+		return err
+	}
+	if err := r.folder(); err != nil {
+		return err
+	}
+	if len(r.numbers) == 0 {
+		return r.found()
+	}
+	active, fault, err := r.scanAll()
+	if err != nil {
+		return err
+	}
+	if err := r.judge(active, fault); err != nil {
+		return err
+	}
+	if err := r.settle(active); err != nil {
+		return err
+	}
+	r.publish()
+	return nil
+}
+
+// folder lists the segments, removes temporary files, and checks that no
+// segment is missing.
+func (r *recovery) folder() error {
+	l := r.log
+	if err := l.fs.MkdirAll(walDir); err != nil {
+		return err
+	}
+	if err := l.fs.SyncDir(rootDir); err != nil {
+		return err
+	}
+	var err error
+	if r.out.Fenced, err = fenceMarkerLeft(l.fs); err != nil {
+		return err
+	}
+	switch id, err := LoadIdentity(l.fs); {
+	case err == nil && id.Replica != l.opt.Owner:
+		return fmt.Errorf("%w: the folder is of replica %s, this is %s", ErrOwner, id.Replica, l.opt.Owner)
+	case err == nil:
+		l.recorded = id.LastSealed
+	case !errors.Is(err, ErrNotExist):
+		return err
+	}
+	names, err := l.fs.List(walDir)
+	if err != nil {
+		return err
+	}
+	for _, base := range names {
+		if n, ok := segmentNumber(base); ok {
+			r.numbers = append(r.numbers, n)
+		} else if isTemporary(base) {
+			if err := l.fs.Remove(walDir + "/" + base); err != nil {
+				return err
+			}
+		}
+	}
+	slices.Sort(r.numbers)
+	return r.checkNumbers()
+}
+
+// checkNumbers refuses a log with a segment missing: below another, or below
+// what the identity file remembers, whose successor existed too.
+func (r *recovery) checkNumbers() error {
+	want := uint64(1)
+	for _, n := range r.numbers {
+		if n != want {
+			return &CorruptError{File: segmentName(want), Reason: fmt.Sprintf("the file is missing, but %s is there", segmentName(n))}
+		}
+		want++
+	}
+	if sealed := r.log.recorded; sealed > 0 && want <= sealed+1 {
+		return &CorruptError{File: segmentName(want), Reason: fmt.Sprintf("the file is missing, but the identity file says that segment %d was sealed", sealed)}
+	}
+	return nil
+}
+
+// found begins the log of a new folder.
+func (r *recovery) found() error {
+	l := r.log
+	if err := l.prepareInline(1); err != nil {
+		return err
+	}
+	l.spare = 0
+	f, err := l.fs.Open(segmentName(1))
+	if err != nil {
+		return err
+	}
+	l.begin(1, f, l.opt.SegmentBytes)
+	l.synced, l.attested = l.end(), true
+	r.publish()
+	return r.clearFence()
+}
+
+// clearFence forgets that the last user was fenced: what it left is verified.
+func (r *recovery) clearFence() error {
+	if !r.out.Fenced {
+		return nil
+	}
+	return removeFenceMarker(r.log.fs)
+}
+
+// scanAll reads the segments in order up to the first that is not sealed and
+// returns its position in numbers, and what ended it.
+func (r *recovery) scanAll() (active int, f record, err error) {
+	for i := range r.numbers {
+		sealed, end, err := r.scanSegment(i)
+		if err != nil || !sealed {
+			return i, end, err
+		}
+	}
+	last := r.numbers[len(r.numbers)-1]
+	return 0, f, &CorruptError{File: segmentName(last + 1), Reason: fmt.Sprintf("the file is missing, but the seal of %s names it", segmentName(last))}
+}
+
+// openSegment opens a segment and checks its header. The file is closed unless
+// it is returned.
+func (r *recovery) openSegment(number uint64) (File, segHeader, error) {
+	f, err := r.log.fs.Open(segmentName(number))
+	if err != nil {
+		return nil, segHeader{}, err
+	}
+	if r.out.Fenced {
+		if err := dropCache(f); err != nil {
+			return nil, segHeader{}, errors.Join(err, f.Close())
+		}
+	}
+	h, err := checkSegment(f, number)
+	if err == nil && h.owner != r.log.opt.Owner {
+		err = fmt.Errorf("%w: %s is of replica %s, this is %s", ErrOwner, segmentName(number), h.owner, r.log.opt.Owner)
+	}
+	if err != nil {
+		return nil, h, errors.Join(err, f.Close())
+	}
+	return f, h, nil
+}
+
+// checkSegment reads and verifies a segment's header. A segment got its name
+// only after it was complete and synced, so anything wrong with it is damage.
+func checkSegment(f File, number uint64) (segHeader, error) {
+	var b [segHeaderBytes]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil {
+		return segHeader{}, &CorruptError{File: segmentName(number), Reason: "the segment header cannot be read", Err: err}
+	}
+	h, reason := parseSegHeader(b[:n])
+	size, err := f.Size()
+	switch {
+	case err != nil:
+		return h, err
+	case reason != "":
+	case h.number != number:
+		reason = fmt.Sprintf("it says that it is segment %d", h.number)
+	case h.size != size:
+		reason = fmt.Sprintf("it was made with %d bytes and has %d", h.size, size)
+	}
+	if reason != "" {
+		return h, &CorruptError{File: segmentName(number), Reason: reason}
+	}
+	return h, nil
+}
+
+// scanSegment takes in the records of one segment. If a seal ends it, sealed
+// is true. Otherwise end says what stands after its last valid record, and the
+// segment has become the one being written.
+func (r *recovery) scanSegment(i int) (sealed bool, end record, err error) {
+	l, number := r.log, r.numbers[i]
+	f, h, err := r.openSegment(number)
+	if err != nil {
+		return false, end, err
+	}
+	s := newScanner(f, number, l.opt.Owner, h.size)
+	s.entry = r.noteEntry
+	l.begin(number, f, h.size)
+	for {
+		rec, err := s.next()
+		if err == nil {
+			err = r.admit(&rec)
+		}
+		if err != nil {
+			return false, rec, err
+		}
+		l.seg.offset, l.seg.chain = s.offset, s.chain
+		if rec.kind == foundEnd || rec.kind == foundFault {
+			r.ends = append(r.ends, s.offset)
+			return false, rec, nil
+		}
+		if rec.kind == foundSeal && rec.seal.successor != 0 {
+			r.ends = append(r.ends, s.offset)
+			l.sealed = number
+			l.seg.file = nil
+			return true, rec, f.Close()
+		}
+	}
+}
+
+// noteEntry keeps configuration entries until their group is known to be whole.
+func (r *recovery) noteEntry(e wire.Entry, _ int64) {
+	if e.Type == wire.EntryConfig {
+		r.pending = append(r.pending, ConfigEntry{e.Index, e.Term, slices.Clone(e.Payload)})
+	}
+}
+
+// admit takes a verified record into the log's state. A record that verifies
+// and yet does not fit is damage that nobody is allowed to cut.
+func (r *recovery) admit(rec *record) error {
+	l := r.log
+	at := place{l.seg.number, rec.offset}
+	switch rec.kind {
+	case foundGroup:
+		reason := ""
+		if rec.group.sequence != l.sequence+1 {
+			reason = fmt.Sprintf("group %d follows on group %d", rec.group.sequence, l.sequence)
+		} else if err := l.live.check(rec.group.first, rec.mark.runs[0].Term); err != nil {
+			reason = err.Error()
+		}
+		if reason != "" {
+			return &CorruptError{File: segmentName(at.segment), Offset: at.offset, First: rec.group.first, Last: rec.group.last(), Reason: reason}
+		}
+		r.keepConfigs(rec.group.first)
+		superseding := l.live.add(at, rec.group.first, rec.group.count, rec.mark.runs)
+		l.seg.note(rec.group.first, rec.mark.runs, superseding)
+		l.sequence = rec.group.sequence
+		r.out.LastTime = rec.time
+		r.lastGroup = place{at.segment, rec.offset + rec.size}
+		r.attest(rec.mark.synced)
+	case foundSeal:
+		v := &rec.seal
+		if v.sequence != l.sequence || v.last != l.live.last || v.successor != 0 && !r.indexMatches(v) {
+			return &CorruptError{File: segmentName(at.segment), Offset: at.offset, Reason: "a seal contradicts the groups before it"}
+		}
+		r.attest(v.synced)
+	}
+	return nil
+}
+
+// indexMatches compares what a seal says about its segment with what is there.
+func (r *recovery) indexMatches(v *seal) bool {
+	s := &r.log.seg
+	return v.successor == s.number+1 && slices.Equal(v.points, s.points) && slices.Equal(v.runs, s.runs)
+}
+
+// keepConfigs makes the pending configuration entries, whose group begins at
+// first, the newest.
+func (r *recovery) keepConfigs(first wire.Index) {
+	c := r.out.Configs
+	for len(c) > 0 && c[len(c)-1].Index >= first {
+		c = c[:len(c)-1]
+	}
+	r.out.Configs = append(c, r.pending...)
+	r.pending = r.pending[:0]
+}
+
+func (r *recovery) attest(p place) {
+	if r.attested.less(p) {
+		r.attested = p
+	}
+}
+
+// judge decides whether what ended the log was the end of what was written.
+// Everything that could speak for more is asked: the identity file, segments
+// beyond, and the rest of this one.
+func (r *recovery) judge(active int, end record) error {
+	number := r.numbers[active]
+	if sealed := r.log.recorded; sealed > 0 {
+		r.attest(place{sealed + 1, firstOffset})
+	}
+	beyond, err := r.searchFile(active, r.ends[active])
+	if err != nil {
+		return err
+	}
+	dirty := beyond.lastDirty > r.ends[active]
+	for i := active + 1; i < len(r.numbers); i++ {
+		ev, err := r.searchSpare(i, dirty)
+		if err != nil {
+			return err
+		}
+		if beyond.synced.less(ev.synced) {
+			beyond.synced, beyond.first = ev.synced, ev.first
+		}
+	}
+	r.attest(beyond.synced)
+	if n := len(r.numbers); n > active+2 {
+		r.attest(place{r.numbers[n-2], firstOffset}) // prepared while that one was in use
+	}
+	if r.log.end().less(r.attested) {
+		return r.corrupt(end, beyond)
+	}
+	if dirty {
+		r.out.Cut = &CutRange{
+			File: segmentName(number), Offset: r.ends[active], Bytes: beyond.lastDirty - r.ends[active],
+			First: end.fault.first, Last: end.fault.last, Reason: endReason(end),
+		}
+	}
+	return nil
+}
+
+func endReason(end record) string {
+	if end.kind == foundFault {
+		return end.fault.reason
+	}
+	return "a record's beginning is missing"
+}
+
+func (r *recovery) corrupt(end record, beyond evidence) error {
+	e := &CorruptError{
+		File: segmentName(r.log.seg.number), Offset: r.log.seg.offset,
+		First: end.fault.first, Last: end.fault.last, Reason: endReason(end), Err: end.fault.err,
+	}
+	if e.First == 0 {
+		e.First = r.log.live.last + 1
+		if beyond.first > e.First {
+			e.Last = beyond.first - 1
+		}
+	}
+	e.Reason += fmt.Sprintf(", and all before offset %d of %s is known to have been durable", r.attested.offset, segmentName(r.attested.segment))
+	return e
+}
+
+func (r *recovery) searchFile(i int, from int64) (evidence, error) {
+	s := newScanner(r.log.seg.file, r.numbers[i], r.log.opt.Owner, r.log.seg.size)
+	return s.search(from)
+}
+
+// searchSpare looks for signs of use in a segment beyond the active one: in
+// its first record, and all through if thorough.
+func (r *recovery) searchSpare(i int, thorough bool) (evidence, error) {
+	f, h, err := r.openSegment(r.numbers[i])
+	if err != nil {
+		return evidence{}, err
+	}
+	s := newScanner(f, r.numbers[i], r.log.opt.Owner, h.size)
+	rec, err := s.next()
+	ev := evidence{synced: rec.mark.synced, first: rec.group.first}
+	if err == nil && rec.kind != foundGroup && (thorough || rec.kind != foundEnd) {
+		ev, err = s.search(firstOffset)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return ev, err
+}
+
+// settle makes sure that the disk holds what was found, and nothing else: the
+// unattested tail is written again, because a page cache that survived a crash
+// of the process may call clean what never reached the disk.
+func (r *recovery) settle(active int) error {
+	l := r.log
+	for i := 0; i < active; i++ {
+		if r.numbers[i] >= r.attested.segment {
+			if err := r.rewriteSealed(i); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.rewrite(l.seg.file, r.tailFrom(l.seg.number), l.seg.offset); err != nil {
+		return err
+	}
+	if c := r.out.Cut; c != nil {
+		if err := writeZeros(l.seg.file, c.Offset, c.Bytes); err != nil {
+			return err
+		}
+	}
+	if err := l.seg.file.Sync(); err != nil {
+		leaveFenceMarker(l.fs)
+		return err
+	}
+	if err := l.fs.SyncDir(walDir); err != nil {
+		return err
+	}
+	l.synced = l.end()
+	l.attested = !r.attested.less(r.lastGroup)
+	if active+1 < len(r.numbers) {
+		l.spare = r.numbers[active+1]
+	}
+	return r.clearFence()
+}
+
+// tailFrom returns where the unattested part of a segment begins.
+func (r *recovery) tailFrom(number uint64) int64 {
+	if number == r.attested.segment {
+		return max(r.attested.offset, firstOffset)
+	}
+	return firstOffset
+}
+
+func (r *recovery) rewriteSealed(i int) error {
+	f, err := r.log.fs.Open(segmentName(r.numbers[i]))
+	if err != nil {
+		return err
+	}
+	err = r.rewrite(f, r.tailFrom(r.numbers[i]), r.ends[i])
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// rewrite writes what a file holds between two offsets to the same place.
+func (r *recovery) rewrite(f File, from, to int64) error {
+	w := &r.log.win
+	w.reset(f, maxReadChunk)
+	for from < to {
+		b, err := w.exactly(from, int(min(to-from, maxReadChunk)))
+		if err == nil {
+			err = writeFull(f, b, from)
+		}
+		if err != nil {
+			return err
+		}
+		from += int64(len(b))
+	}
+	return nil
+}
+
+func writeZeros(f File, off, n int64) error {
+	zeros := make([]byte, min(n, fillBytes))
+	for n > 0 {
+		part := zeros[:min(n, int64(len(zeros)))]
+		if err := writeFull(f, part, off); err != nil {
+			return err
+		}
+		off, n = off+int64(len(part)), n-int64(len(part))
+	}
+	return nil
+}
+
+func (r *recovery) publish() {
+	v := &r.log.live
+	r.out.First, r.out.Last, r.out.Runs = v.first, v.last, slices.Clone(v.runs)
+}

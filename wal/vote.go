@@ -1,0 +1,206 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+const (
+	voteName  = "vote"
+	voteTemp  = "vote.tmp"
+	slotBytes = 72
+	// slotStride keeps the slots in different pages and physical sectors.
+	slotStride = 4096
+	voteBytes  = 2 * slotStride
+)
+
+var voteMagic = [8]byte{'d', 'n', 'o', 'd', 'e', 'V', 'O', 'T'}
+
+// VoteState is what the vote file says at start.
+type VoteState struct {
+	Vote wire.Vote // zero if Fresh
+	// Abstain: the file may have forgotten a vote. The node must not vote or
+	// pre-vote until it has accepted entries from a current leader; a single
+	// node must not start.
+	Abstain bool
+	// Fresh: there was no file, it has been made.
+	Fresh bool
+}
+
+// Votes keeps the term and vote in a file of two checksummed slots. It is used
+// by one goroutine at a time.
+type Votes struct {
+	fs      FS
+	file    File
+	owner   wire.ReplicaID
+	version uint64
+	abstain bool // saved with every vote until trusted
+	fenced  error
+	buf     [slotBytes]byte
+}
+
+// slot is one copy of the vote.
+type slot struct {
+	version uint64
+	vote    wire.Vote
+	abstain bool
+	owner   wire.ReplicaID
+}
+
+// OpenVotes reads the vote file, or makes it. The two slots must be valid and
+// equal, or the first one version ahead; otherwise the state says Abstain. What
+// is returned has been written to both slots again and synced.
+func OpenVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
+	v, st, err := openVotes(fs, owner)
+	if err != nil {
+		return nil, st, fmt.Errorf("cannot open the vote file: %w", err)
+	}
+	return v, st, nil
+}
+
+func openVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
+	v := &Votes{fs: fs, owner: owner}
+	f, err := fs.Open(voteName)
+	if errors.Is(err, ErrNotExist) {
+		err = v.create()
+		return v, VoteState{Fresh: true}, err
+	}
+	if err != nil {
+		return nil, VoteState{}, err
+	}
+	v.file = f
+	st, err := v.load()
+	if err == nil {
+		err = v.Save(st.Vote) // the page cache may show what the disk has not
+	}
+	if err != nil {
+		return nil, st, errors.Join(err, f.Close())
+	}
+	return v, st, nil
+}
+
+// create leaves a whole, synced file, or none.
+func (v *Votes) create() error {
+	v.version = 1
+	content := make([]byte, voteBytes)
+	for i := range 2 {
+		putSlot(content[i*slotStride:], i, &slot{version: 1, owner: v.owner})
+	}
+	if err := replaceFile(v.fs, voteName, voteTemp, content); err != nil {
+		return err
+	}
+	f, err := v.fs.Open(voteName)
+	v.file = f
+	return err
+}
+
+func (v *Votes) load() (VoteState, error) {
+	fenced, err := fenceMarkerLeft(v.fs)
+	if err == nil && fenced {
+		err = dropCache(v.file)
+	}
+	if err != nil {
+		return VoteState{}, err
+	}
+	var slots [2]slot
+	var valid [2]bool
+	for i := range slots {
+		b := v.buf[:]
+		n, err := v.file.ReadAt(b, int64(i)*slotStride)
+		slots[i], valid[i] = parseSlot(b[:n], i)
+		valid[i] = valid[i] && err == nil // a sector that cannot be read is a damaged slot
+		if valid[i] && slots[i].owner != v.owner {
+			return VoteState{}, fmt.Errorf("%w: slot %d is of replica %s, this is %s", ErrOwner, i, slots[i].owner, v.owner)
+		}
+	}
+	st := judgeSlots(slots, valid)
+	v.version = max(slots[0].version, slots[1].version)
+	v.abstain = st.Abstain
+	return st, nil
+}
+
+// judgeSlots applies the rule: a version may be relied on once slot 0 has it,
+// and slot 1 gets it before the next.
+func judgeSlots(slots [2]slot, valid [2]bool) VoteState {
+	a, b := slots[0], slots[1]
+	switch {
+	case valid[0] && valid[1]:
+		ordered := a == b || a.version == b.version+1
+		best := a
+		if b.version > a.version {
+			best = b
+		}
+		return VoteState{Vote: best.vote, Abstain: !ordered || best.abstain}
+	case valid[0]:
+		return VoteState{Vote: a.vote, Abstain: true}
+	case valid[1]:
+		return VoteState{Vote: b.vote, Abstain: true}
+	}
+	return VoteState{Abstain: true}
+}
+
+// Save makes the vote durable: slot 0, sync, slot 1, sync. A failure fences
+// for ever, except that on ErrNoSpace nothing has changed.
+func (v *Votes) Save(vote wire.Vote) error {
+	if v.fenced != nil {
+		return v.fenced
+	}
+	s := slot{version: v.version + 1, vote: vote, abstain: v.abstain, owner: v.owner}
+	for i := range 2 {
+		putSlot(v.buf[:], i, &s)
+		err := writeFull(v.file, v.buf[:], int64(i)*slotStride)
+		if i == 0 && errors.Is(err, ErrNoSpace) {
+			return fmt.Errorf("cannot save the vote: %w", err)
+		}
+		if err == nil {
+			err = v.file.Sync()
+		}
+		if err != nil {
+			v.fenced = fmt.Errorf("%w: %w", ErrFenced, err)
+			leaveFenceMarker(v.fs)
+			return fmt.Errorf("cannot save the vote: %w", v.fenced)
+		}
+	}
+	v.version = s.version
+	return nil
+}
+
+// Trust says that the node has accepted entries from a current leader: votes
+// saved from now on no longer carry the duty to abstain.
+func (v *Votes) Trust() { v.abstain = false }
+
+// Close closes the file.
+func (v *Votes) Close() error { return v.file.Close() }
+
+// putSlot fills b[:slotBytes]. The slot's number is under its checksum, so
+// that a misdirected write is damage.
+func putSlot(b []byte, number int, s *slot) {
+	copy(b, voteMagic[:])
+	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[12:], uint32(number))
+	le.PutUint64(b[16:], s.version)
+	le.PutUint64(b[24:], uint64(s.vote.Term))
+	le.PutUint64(b[32:], uint64(s.vote.For))
+	copy(b[40:], s.owner[:])
+	le.PutUint32(b[56:], 0)
+	if s.abstain {
+		le.PutUint32(b[56:], 1)
+	}
+	clear(b[60:68])
+	le.PutUint32(b[68:], wire.Checksum(b[:68]))
+}
+
+func parseSlot(b []byte, number int) (slot, bool) {
+	if len(b) < slotBytes || [8]byte(b[:8]) != voteMagic || le.Uint32(b[68:]) != wire.Checksum(b[:68]) ||
+		le.Uint32(b[8:]) != formatVersion || le.Uint32(b[12:]) != uint32(number) {
+		return slot{}, false
+	}
+	return slot{
+		version: le.Uint64(b[16:]),
+		vote:    wire.Vote{Term: wire.Term(le.Uint64(b[24:])), For: wire.NodeID(le.Uint64(b[32:]))},
+		owner:   wire.ReplicaID(b[40:56]),
+		abstain: le.Uint32(b[56:]) != 0,
+	}, true
+}

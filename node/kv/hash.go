@@ -1,0 +1,48 @@
+package kv
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Odd constants with about as many ones as zeros; any such would do. They are
+// part of the replicated state hash: replicas that use others would differ.
+const (
+	hashSeed0 = 0x9e3779b97f4a7c15
+	hashSeed1 = 0xd1b54a32d192ed03
+	hashKey0  = 0x8cb92ba72f3d8dd7
+	hashKey1  = 0xc2b2ae3d27d4eb4f
+	hashLast  = 0xa0761d6478bd642f
+)
+
+// hashItem returns the hash of one item's encoded form, never zero. The length
+// goes in as well, so that the zero padding of the last block is told apart
+// from content. The state's hash is the wrapping sum of its items' hashes.
+func hashItem(b []byte) uint64 {
+	n := uint64(len(b))
+	x, y := uint64(hashSeed0), hashSeed1^n
+	for len(b) > 32 {
+		x, y = hashBlock(b[:32:32], x, y)
+		b = b[32:]
+	}
+	var last [32]byte
+	copy(last[:], b)
+	x, y = hashBlock(last[:], x, y)
+	h := mix(mix(x^hashLast, y^n), hashKey0^n)
+	return max(h, 1)
+}
+
+// hashBlock folds 32 bytes into two lanes, which run in parallel.
+func hashBlock(b []byte, x, y uint64) (uint64, uint64) {
+	le := binary.LittleEndian
+	x = mix(le.Uint64(b)^hashKey0, le.Uint64(b[8:])^x)
+	y = mix(le.Uint64(b[16:])^hashKey1, le.Uint64(b[24:])^y)
+	return x, y
+}
+
+// mix multiplies to 128 bits and folds the halves: every input bit reaches
+// about half of the output bits.
+func mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}

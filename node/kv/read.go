@@ -1,0 +1,97 @@
+package kv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// Read answers a query from the state after the last Apply and appends the
+// result to dst, in the layout written down in package wire. On an error,
+// which wraps wire.ErrMalformed or wire.ErrTooLarge, dst comes back as it was.
+func (s *Store) Read(query, dst []byte) ([]byte, error) {
+	q, err := wire.ParseQuery(query)
+	if err != nil {
+		return dst, fmt.Errorf("cannot read: %w", err)
+	}
+	if q.Op == wire.QueryScan {
+		return s.scan(q, dst), nil
+	}
+	item := s.get(q.Key)
+	if item == nil {
+		return append(dst, byte(wire.StatusNotFound)), nil
+	}
+	return append(append(dst, byte(wire.StatusOK)), item...), nil
+}
+
+// page collects the result of one scan.
+type page struct {
+	index *index
+	next  func(ref) bool // visit, bound once so that a scan allocates nothing
+	dst   []byte
+	start int // where the items begin in dst
+	query wire.Query
+	count uint32
+	more  bool
+}
+
+func (s *Store) scan(q wire.Query, dst []byte) []byte {
+	p := &s.page
+	at := len(dst) + 1
+	p.dst = append(dst, byte(wire.StatusOK), 0, 0, 0, 0, 0)
+	p.start, p.query, p.count, p.more = len(p.dst), q, 0, false
+	s.tree.Ascend(s.seek(q.Start), p.next)
+	dst = p.dst
+	if p.more {
+		dst[at] = 1
+	}
+	binary.LittleEndian.PutUint32(dst[at+1:], p.count)
+	s.probe, p.dst, p.query = nil, nil, wire.Query{} // keep nothing that is the caller's
+	return dst
+}
+
+// visit adds the next item to the page, and reports whether to go on.
+func (p *page) visit(r ref) bool {
+	q := &p.query
+	item := p.index.item(r.slab, r.off)
+	key := itemKey(item)
+	if len(q.End) > 0 && bytes.Compare(key, q.End) >= 0 {
+		return false
+	}
+	countOnly := q.Flags&wire.ScanCountOnly != 0
+	if p.count == q.Limit {
+		p.more = true
+		if countOnly {
+			p.appendKey(item, key)
+		}
+		return false
+	}
+	if countOnly {
+		p.count++
+		return true
+	}
+	size := len(item)
+	if q.Flags&wire.ScanKeysOnly != 0 {
+		size = wire.ItemHeaderBytes + len(key)
+	}
+	if p.count > 0 && len(p.dst)-p.start+size > wire.ScanPageBytes {
+		p.more = true
+		return false
+	}
+	p.count++
+	if q.Flags&wire.ScanKeysOnly != 0 {
+		p.appendKey(item, key)
+	} else {
+		p.dst = append(p.dst, item...)
+	}
+	return true
+}
+
+// appendKey appends an item without its value.
+func (p *page) appendKey(item, key []byte) {
+	p.dst = append(p.dst, item[:valueLenAt]...)
+	p.dst = append(p.dst, 0, 0, 0, 0)
+	p.dst = append(p.dst, key...)
+}

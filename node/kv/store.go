@@ -1,0 +1,183 @@
+package kv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// Store is the key-value state machine. It belongs to one goroutine.
+//
+// Invariant: hash is the wrapping sum of the hash words of all live items.
+type Store struct {
+	index
+	comp compactor
+	page page
+	hash uint64
+	last wire.Index // of the last Apply
+}
+
+// New returns an empty store.
+func New() *Store {
+	s := &Store{comp: compactor{victim: noSlab}}
+	s.init()
+	s.page.index = &s.index
+	s.page.next = s.page.visit
+	return s
+}
+
+// Check reports whether Apply would carry the command out: nil, or an error
+// that wraps wire.ErrMalformed or wire.ErrTooLarge.
+func (s *Store) Check(command []byte) error {
+	if _, err := wire.ParseCommand(command); err != nil {
+		return fmt.Errorf("cannot accept command: %w", err)
+	}
+	return nil
+}
+
+// Apply carries out one command at the given index, which becomes the revision
+// of what it writes and must be larger than in any call before. It appends the
+// result to dst, in the layout written down in package wire. The command is
+// not kept. What Check refuses changes nothing and yields wire.StatusRefused.
+func (s *Store) Apply(index wire.Index, command, dst []byte) []byte {
+	if index <= s.last {
+		panic(fmt.Sprintf("BUG: index %d is applied after %d", index, s.last))
+	}
+	s.last = index
+	before := s.appended
+	c, err := wire.ParseCommand(command)
+	switch {
+	case err != nil:
+		dst = refuse(dst, command, err)
+	case c.Op == wire.OpBatch:
+		dst = s.batch(index, &c, dst)
+	default:
+		dst = s.command(index, &c, dst)
+	}
+	s.compact(compactSlice + compactPerByte*(s.appended-before))
+	return dst
+}
+
+// Hash returns the hash of the state: of every key with its value, revisions
+// and version. It does not depend on how the state was reached.
+func (s *Store) Hash() uint64 { return s.hash }
+
+// Keys returns the number of keys.
+func (s *Store) Keys() int { return s.tree.Len() }
+
+// Bytes returns the size of all items: keys and values, and 38 bytes for each.
+func (s *Store) Bytes() int64 { return s.held - s.dead }
+
+// Memory returns the bytes of all slabs: live items, dead ones and room for
+// more. The index takes about 24 bytes for each key on top.
+func (s *Store) Memory() int64 { return s.memory }
+
+func refuse(dst, command []byte, err error) []byte {
+	code := wire.CodeBadRequest
+	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		code = wire.CodeTooLarge
+	case len(command) > 0 && (command[0] == 0 || wire.Op(command[0]) > wire.OpBatch):
+		code = wire.CodeUnknownType
+	}
+	return binary.LittleEndian.AppendUint16(append(dst, byte(wire.StatusRefused)), uint16(code))
+}
+
+// batch carries out the commands of a batch that was parsed as a whole.
+func (s *Store) batch(index wire.Index, c *wire.Command, dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = append(dst, byte(wire.StatusOK))
+	dst = le.AppendUint32(dst, uint32(c.Count))
+	rest := c.Batch
+	for range c.Count {
+		var item wire.Command
+		var err error
+		if item, rest, err = wire.NextBatchItem(rest); err != nil {
+			panic(fmt.Sprintf("BUG: batch changed while it was applied: %v", err))
+		}
+		at := len(dst)
+		dst = s.command(index, &item, append(dst, 0, 0, 0, 0))
+		if status := wire.Status(dst[at+4]); item.Op == wire.OpCAS && status == wire.StatusConditionFailed {
+			dst = append(dst[:at+5], 0)
+		}
+		le.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	}
+	return dst
+}
+
+// command carries out one command that is not a batch.
+func (s *Store) command(index wire.Index, c *wire.Command, dst []byte) []byte {
+	switch c.Op {
+	case wire.OpPut:
+		s.put(index, c.Key, c.Value)
+	case wire.OpDelete:
+		if !s.remove(c.Key) {
+			return append(dst, byte(wire.StatusNotFound))
+		}
+	case wire.OpCAS:
+		if item := s.get(c.Key); !holds(c, item) {
+			return appendFailed(dst, item)
+		}
+		s.put(index, c.Key, c.Value)
+	default:
+		panic(fmt.Sprintf("BUG: op %d passed the parser", c.Op))
+	}
+	return append(dst, byte(wire.StatusOK))
+}
+
+// holds says whether a compare-and-set's condition holds for the item found,
+// nil if none was.
+func holds(c *wire.Command, item []byte) bool {
+	switch {
+	case c.Mode == wire.CASAbsent:
+		return item == nil
+	case item == nil:
+		return false
+	case c.Mode == wire.CASValue:
+		return bytes.Equal(itemValue(item), c.Expected)
+	default:
+		return binary.LittleEndian.Uint64(item[modAt:]) == uint64(c.Revision())
+	}
+}
+
+func appendFailed(dst, item []byte) []byte {
+	if item == nil {
+		return append(dst, byte(wire.StatusConditionFailed), 0)
+	}
+	return append(append(dst, byte(wire.StatusConditionFailed), 1), item...)
+}
+
+// put appends the new item as if the key were new, so that one descent both
+// enters it and finds the old one, and then takes over the old one's history.
+func (s *Store) put(index wire.Index, key, value []byte) {
+	le := binary.LittleEndian
+	r := ref{prefix: prefix(key)}
+	var b []byte
+	r.slab, r.off, b = s.alloc(hashBytes + wire.ItemHeaderBytes + len(key) + len(value))
+	item := b[hashBytes:]
+	wire.AppendItem(item[:0], wire.Item{
+		CreateRevision: index, ModRevision: index, Version: 1, Key: key, Value: value,
+	})
+	old, replaced := s.tree.Set(r)
+	if replaced {
+		was := s.slabs[old.slab].data[old.off+hashBytes:]
+		copy(item[:modAt], was[:modAt])
+		le.PutUint64(item[versionAt:], le.Uint64(was[versionAt:])+1)
+		s.hash -= s.drop(old.slab, old.off)
+	}
+	h := hashItem(item)
+	le.PutUint64(b, h)
+	s.hash += h
+}
+
+func (s *Store) remove(key []byte) bool {
+	r, ok := s.tree.Delete(s.seek(key))
+	s.probe = nil
+	if ok {
+		s.hash -= s.drop(r.slab, r.off)
+	}
+	return ok
+}

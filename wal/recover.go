@@ -230,7 +230,7 @@ func (r *recovery) scanSegment(i int) (sealed bool, end record, err error) {
 	if err != nil {
 		return false, end, err
 	}
-	s := newScanner(f, number, l.opt.Owner, h.size)
+	s := newScanner(&l.win, f, h)
 	s.entry = r.noteEntry
 	l.begin(number, f, h.size)
 	for {
@@ -379,7 +379,7 @@ func (r *recovery) corrupt(end record, beyond evidence) error {
 }
 
 func (r *recovery) searchFile(i int, from int64) (evidence, error) {
-	s := newScanner(r.log.seg.file, r.numbers[i], r.log.opt.Owner, r.log.seg.size)
+	s := newScanner(&r.log.win, r.log.seg.file, segHeader{r.numbers[i], r.log.opt.Owner, r.log.seg.size})
 	return s.search(from)
 }
 
@@ -390,7 +390,7 @@ func (r *recovery) searchSpare(i int, thorough bool) (evidence, error) {
 	if err != nil {
 		return evidence{}, err
 	}
-	s := newScanner(f, r.numbers[i], r.log.opt.Owner, h.size)
+	s := newScanner(&r.log.win, f, h)
 	rec, err := s.next()
 	ev := evidence{synced: rec.mark.synced, first: rec.group.first}
 	if err == nil && rec.kind != foundGroup && (thorough || rec.kind != foundEnd) {
@@ -460,7 +460,7 @@ func (r *recovery) rewriteSealed(i int) error {
 // rewrite writes what a file holds between two offsets to the same place.
 func (r *recovery) rewrite(f File, from, to int64) error {
 	w := &r.log.win
-	w.reset(f, maxReadChunk)
+	w.reset(f, int(min(maxReadChunk, to-from)))
 	for from < to {
 		b, err := w.exactly(from, int(min(to-from, maxReadChunk)))
 		if err == nil {

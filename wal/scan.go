@@ -40,7 +40,7 @@ type fault struct {
 
 // scanner walks the records of one segment and verifies every byte of them.
 type scanner struct {
-	win    window
+	win    *window
 	number uint64
 	seed   uint32
 	size   int64
@@ -53,11 +53,11 @@ type scanner struct {
 	entry func(e wire.Entry, offset int64)
 }
 
-func newScanner(f File, number uint64, owner wire.ReplicaID, size int64) scanner {
-	seed := identitySeed(number, owner)
-	s := scanner{number: number, seed: seed, size: size, offset: firstOffset, chain: seed}
-	s.win.reset(f, maxReadChunk)
-	return s
+// newScanner scans through win, which is pointed at f.
+func newScanner(win *window, f File, h segHeader) scanner {
+	seed := identitySeed(h.number, h.owner)
+	win.reset(f, int(min(maxReadChunk, h.size)))
+	return scanner{win: win, number: h.number, seed: seed, size: h.size, offset: firstOffset, chain: seed}
 }
 
 // next verifies the record at offset and, unless it is the end or a fault,

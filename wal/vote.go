@@ -73,7 +73,9 @@ func openVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	v.file = f
 	st, err := v.load()
 	if err == nil {
-		err = v.Save(st.Vote) // the page cache may show what the disk has not
+		// The same version again: the page cache may show what the disk has
+		// not, and slot 1 must have a version before slot 0 gets the next.
+		err = v.write(v.version, st.Vote)
 	}
 	if err != nil {
 		return nil, st, errors.Join(err, f.Close())
@@ -147,11 +149,16 @@ func (v *Votes) Save(vote wire.Vote) error {
 	if v.fenced != nil {
 		return v.fenced
 	}
-	s := slot{version: v.version + 1, vote: vote, abstain: v.abstain, owner: v.owner}
+	return v.write(v.version+1, vote)
+}
+
+func (v *Votes) write(version uint64, vote wire.Vote) error {
+	s := slot{version: version, vote: vote, abstain: v.abstain, owner: v.owner}
 	for i := range 2 {
 		putSlot(v.buf[:], i, &s)
 		err := writeFull(v.file, v.buf[:], int64(i)*slotStride)
 		if i == 0 && errors.Is(err, ErrNoSpace) {
+			// A part of the slot may be overwritten: slot 1 still stands.
 			return fmt.Errorf("cannot save the vote: %w", err)
 		}
 		if err == nil {
@@ -163,7 +170,7 @@ func (v *Votes) Save(vote wire.Vote) error {
 			return fmt.Errorf("cannot save the vote: %w", v.fenced)
 		}
 	}
-	v.version = s.version
+	v.version = version
 	return nil
 }
 

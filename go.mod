@@ -3,6 +3,7 @@ module github.com/dnode-engine/dnode
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/lmittmann/tint v1.2.1 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect

@@ -1,0 +1,98 @@
+// Package client is the Go client of a dnode cluster.
+//
+//	c, err := client.Open(ctx, client.Config{Endpoints: []string{"127.0.0.1:7400"}})
+//	...
+//	defer c.Close()
+//	rev, err := c.Put(ctx, "greeting", []byte("hello"))
+//	it, err := c.Get(ctx, "greeting")
+//
+// A Client is shared by all goroutines of a program. It holds one connection
+// per node. Requests from all callers are appended to one buffer, which a
+// writer goroutine sends whenever it is free; so the more is going on, the
+// fewer system calls a request costs, and no timer delays the first. A reader
+// goroutine matches answers, which may come in any order, to calls. A waiting
+// caller is woken once, however often its request had to be sent.
+//
+// # Bounds
+//
+// No more is in flight than the node granted, in requests and in bytes;
+// callers wait their turn until their context ends. A context without a
+// deadline is bounded by Config.Timeout. Sizes are checked before anything is
+// sent. A node that leaves requests unanswered is asked for a sign of life
+// after Config.ProbeInterval; after another one the leader is looked for
+// elsewhere, reads are asked again there, and writes that were sent keep their
+// chance until their deadline.
+//
+// # Leader
+//
+// Writes, linearizable and lease reads go to the leader. A NotLeader answer
+// that names it is followed at once. Otherwise calls are parked, nodes are
+// asked who leads, again and again with growing random waits (5 ms to 1 s), and
+// all parked calls are sent when one knows.
+//
+// # Errors and retries
+//
+// What is retried is decided by Decide, a pure function:
+//
+//	how far it came             read         write with session   write without
+//	not sent                    retry        retry                retry
+//	not leader, leader named    follow       follow               follow
+//	not leader, unavailable,
+//	shutdown, fenced            elsewhere    elsewhere            elsewhere
+//	busy, level not to be had   wait         wait                 wait
+//	corrupt                     elsewhere    elsewhere            elsewhere, three times in all
+//	too large, bad request,
+//	unknown type, no space      fail         fail                 fail
+//	internal, unknown, other    elsewhere    elsewhere, same seq  OutcomeUnknown
+//	connection lost after send  elsewhere    elsewhere, same seq  OutcomeUnknown
+//	time over after send        fail         OutcomeUnknown       OutcomeUnknown
+//	time over otherwise         fail         fail                 fail
+//
+// A write that was once sent without an answer stays one that may have been
+// carried out: later refusals do not make it "failed". Writes carry no session
+// yet, so the last column holds for them. OutcomeUnknown tells such errors
+// apart; SafeToRetry is true only where nothing can have happened.
+//
+// # Asynchronous calls
+//
+// PutAsync and GetAsync keep thousands of requests in flight from one
+// goroutine. Their completion functions run on the connection's reader
+// goroutine, between two batches of answers. They may start further
+// asynchronous calls, which is the cheapest way to keep a fixed number in
+// flight: all that one batch starts is written at once. They must be short,
+// must not block, and must not call the waiting methods or Close: the answer
+// they wait for would be read by the goroutine they hold. Deadlines and
+// cancellation of asynchronous calls are noticed within 50 ms.
+//
+// # Decisions
+//
+// 2026-11-23. Keys are strings, values are []byte. Keys are compared, used in
+// maps and written as literals, and a string needs no copy to be kept; values
+// are handed to decoders and files. Rejected: []byte for both, which makes every
+// call site convert, and strings for both, which copies every value twice.
+//
+// 2026-11-23. A missing key is ErrNotFound, not a flag: a caller who forgets to
+// look gets an error instead of an empty value. Delete tells whether the key
+// was there instead, since deleting twice is no mistake.
+//
+// 2026-11-23. Options of a read are one value struct, not functional options:
+// those allocate per call.
+//
+// 2026-11-23. One lock per client, not per connection. Nearly all traffic goes
+// to the leader's connection anyway, and moving calls between connections,
+// parking and giving up become simple steps under one lock. It is never held
+// during I/O or while completions run.
+//
+// 2026-11-23. Silence is detected by asking, not by TCP_USER_TIMEOUT or write
+// deadlines: a stopped process keeps acknowledging at the TCP level, and the
+// same rule then works on every system and over TLS. A read-only socket to a
+// vanished host is noticed by TCP keep-alive in about ten seconds.
+//
+// 2026-11-23. An answer that matches no request in flight ends the connection
+// instead of being ignored. It can only come from a faulty node, and what else
+// that node says cannot be trusted either. Late answers to calls that gave up
+// do match: their slot is kept until then.
+//
+// 2026-11-23. A stale read without an endpoint stays with one node until that
+// fails: rotating would make a caller's reads jump back in time.
+package client

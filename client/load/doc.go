@@ -1,0 +1,2 @@
+// Package load drives operations against a cluster and measures them.
+package load

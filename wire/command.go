@@ -54,6 +54,10 @@ type Command struct {
 	Count    int    // OpBatch: how many
 }
 
+// The encoders of commands, queries and items do not check limits. A key of
+// more than 65,535 bytes does not fit its length field: what is encoded then
+// has bytes left over and is refused by the decoder.
+
 // AppendPut appends a put: op, key length (2), value length (4), key, value.
 func AppendPut(dst []byte, key, value []byte) []byte {
 	dst = append(dst, byte(OpPut))
@@ -109,12 +113,8 @@ func ParseCommand(b []byte) (Command, error) {
 	}
 	rest := c.Batch
 	for range c.Count {
-		var item Command
-		if item, rest, err = NextBatchItem(rest); err != nil {
+		if _, rest, err = NextBatchItem(rest); err != nil {
 			return Command{}, err
-		}
-		if item.Op == OpBatch {
-			return Command{}, fmt.Errorf("%w: batch inside a batch", ErrMalformed)
 		}
 	}
 	if len(rest) > 0 {
@@ -124,6 +124,7 @@ func ParseCommand(b []byte) (Command, error) {
 }
 
 // NextBatchItem parses the first command of a batch and returns what follows.
+// A batch inside a batch is malformed.
 func NextBatchItem(b []byte) (Command, []byte, error) {
 	r := NewReader(b)
 	item := r.Bytes(int(r.U32()))
@@ -131,7 +132,13 @@ func NextBatchItem(b []byte) (Command, []byte, error) {
 		return Command{}, nil, r.Err()
 	}
 	c, err := parseSimple(item)
-	return c, r.Rest(), err
+	if err == nil && c.Op == OpBatch {
+		err = fmt.Errorf("%w: batch inside a batch", ErrMalformed)
+	}
+	if err != nil {
+		return Command{}, nil, err
+	}
+	return c, r.Rest(), nil
 }
 
 func parseSimple(b []byte) (Command, error) {
@@ -241,7 +248,10 @@ func readItem(r *Reader) Item {
 func ParseItem(b []byte) (Item, []byte, error) {
 	r := NewReader(b)
 	it := readItem(&r)
-	return it, r.Rest(), r.Err()
+	if r.Err() != nil {
+		return Item{}, nil, r.Err()
+	}
+	return it, r.Rest(), nil
 }
 
 // QueryOp is the first byte of a key-value query.
@@ -347,7 +357,8 @@ type ScanResult struct {
 	Items []byte
 }
 
-// ParseScanResult decodes a scan's result, status byte included.
+// ParseScanResult decodes a scan's result, status byte included. The items are
+// not looked into: ParseItem takes them one by one.
 func ParseScanResult(b []byte) (ScanResult, error) {
 	r := NewReader(b)
 	if Status(r.U8()) != StatusOK {
@@ -358,6 +369,12 @@ func ParseScanResult(b []byte) (ScanResult, error) {
 	if more > 1 {
 		r.Fail("invalid flag")
 	}
+	if res.Count < 0 || res.Count > MaxScanKeys {
+		r.Fail("more keys than one page visits")
+	}
 	res.Items = r.Rest()
-	return res, r.Err()
+	if r.Err() != nil {
+		return ScanResult{}, r.Err()
+	}
+	return res, nil
 }

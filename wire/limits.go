@@ -35,7 +35,9 @@ var (
 	_ [MaxFrameBytes - (MaxCommandBytes + MaxKeyBytes + FrameHeaderBytes + 256)]struct{}
 	_ [MaxFrameBytes - (ScanPageBytes + FrameHeaderBytes + 256)]struct{}
 	_ [MaxAppendBytes - (MaxEntryBytes + FrameHeaderBytes + 256)]struct{}
-	_ [MaxHelloBytes - (FrameHeaderBytes + 2*MaxAddrBytes + MaxNameBytes + 256)]struct{}
+	_ [MaxHelloBytes - (FrameHeaderBytes + 2*MaxAddrBytes + 2*MaxNameBytes + 256)]struct{}
+	_ [MaxHelloBytes - (FrameHeaderBytes + MaxAddrBytes + MaxTextBytes + 256)]struct{}
+	_ [MaxCommandBytes - MaxMembers*(memberMinBytes+MaxNameBytes+2*MaxAddrBytes+8)]struct{}
 	_ [MaxUncommittedBytes - 2*MaxAppendBytes]struct{}
 	_ [DefaultSegmentBytes - MinSegmentBytes]struct{}
 	_ [MaxConnBytes - 2*MaxFrameBytes]struct{}

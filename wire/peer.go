@@ -7,7 +7,7 @@ import (
 
 // PeerMessage is one message between members. It is a value: the Raft core
 // makes and takes it, the frame layer encodes it (see doc.go for which fields
-// each type carries).
+// each type uses).
 type PeerMessage struct {
 	Type     FrameType
 	From, To NodeID // To is not encoded: a link has one receiver

@@ -1,0 +1,396 @@
+package node
+
+import (
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+type connState uint8
+
+const (
+	connHello   connState = iota + 1 // nothing but a hello may come
+	connOpen                         // requests or messages
+	connClosing                      // told why; waits for the other side to go
+	connDead                         // OnClose ran: never touched again
+)
+
+const (
+	// lingerNanos is how long a connection that was told why it is closed may
+	// take to read it.
+	lingerNanos = int64(2 * time.Second)
+	// lingering connections beyond the limit on connections are told so; more
+	// than this many at a time are closed without a word.
+	maxRefused = 128
+	// keepBufferBytes is the most that an idle reply buffer keeps.
+	keepBufferBytes = 64 << 10
+	maxFreeBuffers  = 64
+)
+
+// conn is one accepted connection. It belongs to the loop.
+type conn struct {
+	gc      gnet.Conn
+	id      replica.ConnID
+	side    wire.Side // the port it came in by
+	state   connState
+	session wire.Session
+	peer    wire.NodeID // PeerSide, once known
+	name    string      // PeerSide, from its hello
+	need    int         // bytes that must be buffered before parsing makes sense
+	out     []byte      // frames of this batch, not yet handed to gnet
+	dirty   bool        // in conns.dirty
+	pending int         // requests handed to the replica and not answered
+	until   int64       // connClosing: when it is cut
+}
+
+// conns is the table of accepted connections. A ConnID is a slot and its
+// generation, so that a late reply never reaches a stranger.
+type conns struct {
+	slots   []*conn // nil: free
+	gens    []uint32
+	free    []uint32
+	dirty   []*conn // conns with something in out
+	buffers [][]byte
+	open    int // slots in use
+	waiting int // conns in connHello or connClosing: to be looked at by tick
+}
+
+func (t *conns) add(c *conn) {
+	var slot uint32
+	if n := len(t.free); n > 0 {
+		slot, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		slot = uint32(len(t.slots))
+		t.slots = append(t.slots, nil)
+		t.gens = append(t.gens, 0)
+	}
+	t.gens[slot]++
+	c.id = replica.ConnID(slot)<<32 | replica.ConnID(t.gens[slot])
+	t.slots[slot] = c
+	t.open++
+}
+
+// get returns the connection of that id if it is still there.
+func (t *conns) get(id replica.ConnID) *conn {
+	slot := uint32(id >> 32)
+	if int(slot) >= len(t.slots) || t.slots[slot] == nil || t.slots[slot].id != id {
+		return nil
+	}
+	return t.slots[slot]
+}
+
+func (t *conns) remove(c *conn) {
+	slot := uint32(c.id >> 32)
+	t.slots[slot] = nil
+	t.free = append(t.free, slot)
+	t.open--
+	t.giveBack(c)
+}
+
+// append queues bytes for the connection's one write of this batch.
+func (t *conns) append(c *conn, b []byte) {
+	if !c.dirty {
+		c.dirty = true
+		t.dirty = append(t.dirty, c)
+		if n := len(t.buffers); n > 0 && c.out == nil {
+			c.out, t.buffers = t.buffers[n-1], t.buffers[:n-1]
+		}
+	}
+	c.out = append(c.out, b...)
+}
+
+func (t *conns) giveBack(c *conn) {
+	if cap(c.out) > 0 && cap(c.out) <= keepBufferBytes && len(t.buffers) < maxFreeBuffers {
+		t.buffers = append(t.buffers, c.out[:0])
+	}
+	c.out = nil
+}
+
+// accept makes a connection of what came in by one of the two listeners.
+func (l *loop) accept(gc gnet.Conn) gnet.Action {
+	side, err := l.sideOf(gc.Fd())
+	if err != nil || l.conns.open >= l.cfg.Limits.Connections+maxRefused {
+		return gnet.Close
+	}
+	c := &conn{gc: gc, side: side, state: connHello}
+	c.session = wire.NewSession(wire.SessionConfig{
+		Side: side, Accepts: true, Requests: l.cfg.Limits.Requests, Bytes: l.cfg.Limits.RequestBytes,
+	}, l.clock())
+	gc.SetContext(c)
+	l.conns.add(c)
+	l.conns.waiting++
+	l.counters.accepted++
+	if l.conns.open > l.cfg.Limits.Connections {
+		l.hangUp(c, refuse(wire.CodeConnections, "%s has %d connections, the most it allows; close some or use another node", l.cfg.Name, l.cfg.Limits.Connections))
+	}
+	return gnet.None
+}
+
+// sideOf tells by which listener a socket came in. gnet only knows the address
+// that was asked for, which may have had port 0.
+func (l *loop) sideOf(fd int) (wire.Side, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	port := 0
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		port = sa.Port
+	case *unix.SockaddrInet6:
+		port = sa.Port
+	}
+	if port == l.peerPort {
+		return wire.PeerSide, nil
+	}
+	return wire.ClientSide, nil
+}
+
+// traffic handles all whole frames that a connection has buffered: one Peek,
+// one Discard. The frames alias gnet's buffer until the Discard.
+func (l *loop) traffic(c *conn) gnet.Action {
+	if c.state == connClosing {
+		l.discardAll(c.gc)
+		return gnet.None
+	}
+	if c.gc.InboundBuffered() < c.need {
+		return gnet.None
+	}
+	buf, err := c.gc.Peek(-1)
+	if err != nil || len(buf) == 0 {
+		return gnet.None
+	}
+	used := 0
+	for c.state == connHello || c.state == connOpen {
+		f, n, err := c.session.Next(buf[used:])
+		if err != nil {
+			l.breach(c, err)
+			break
+		}
+		if n == 0 {
+			c.need = c.session.Need()
+			break
+		}
+		used += n
+		l.frame(c, f)
+	}
+	if c.state == connClosing {
+		used = len(buf)
+	}
+	if used > 0 { // Discard(0) would discard everything
+		_, _ = c.gc.Discard(used)
+		l.counters.bytesIn += uint64(used)
+	}
+	l.post()
+	return gnet.None
+}
+
+func (l *loop) discardAll(gc gnet.Conn) {
+	if gc.InboundBuffered() > 0 {
+		_, _ = gc.Discard(-1)
+	}
+}
+
+// frame handles one frame that the session let through.
+func (l *loop) frame(c *conn, f wire.Frame) {
+	switch {
+	case c.state == connHello:
+		l.hello(c, f)
+	case c.side == wire.PeerSide:
+		l.message(c, f)
+	default:
+		l.request(c, f)
+	}
+}
+
+func (l *loop) hello(c *conn, f wire.Frame) {
+	h, err := wire.ParseHello(f.Body)
+	if err != nil {
+		l.hangUp(c, refuse(wire.CodeBadFrame, "hello: %v", err))
+		return
+	}
+	id, refusal := l.self.greet(c.side, &h)
+	if refusal != nil {
+		l.counters.refused++
+		l.log.Warn("connection refused", "event", "conn.refused", "from", c.gc.RemoteAddr().String(), "peer", h.Name, "reason", refusal.Error())
+		l.hangUp(c, refusal)
+		return
+	}
+	ack := l.self.ack(true)
+	c.session.Accept(&ack)
+	c.state = connOpen
+	l.conns.waiting--
+	if c.side == wire.PeerSide {
+		c.name = h.Name
+		c.peer = id
+		l.replaceIncoming(c)
+	}
+	l.scratch = wire.AppendHelloAck(l.scratch[:0], &ack)
+	l.conns.append(c, wire.AppendFrame(nil, wire.FrameHelloAck, f.ID, l.scratch))
+}
+
+// replaceIncoming closes an older connection of the same member: it belongs to
+// a process that is gone, or to a network path that is.
+func (l *loop) replaceIncoming(c *conn) {
+	for _, old := range l.conns.slots {
+		if old != nil && old != c && old.side == wire.PeerSide && old.state == connOpen && old.name == c.name {
+			l.cut(old)
+		}
+	}
+}
+
+// message hands a member's frame to the replica. While the cluster is being
+// founded nobody can have anything to say.
+func (l *loop) message(c *conn, f wire.Frame) {
+	if l.rep == nil {
+		return
+	}
+	if c.peer == 0 {
+		if m := l.self.members.FindName(c.name); m != nil {
+			c.peer = m.ID
+		}
+	}
+	l.event()
+	if err := l.rep.Peer(c.peer, f); err != nil {
+		l.log.Error("message refused", "event", "peer.nonsense", "peer", c.name, "err", err)
+		l.hangUp(c, refuse(wire.CodeBadRequest, "%v", err))
+	}
+}
+
+// request hands a client's frame to the replica, or answers it here if there is
+// none yet or none any more.
+func (l *loop) request(c *conn, f wire.Frame) {
+	switch {
+	case l.draining:
+		l.answerError(c, f, refuse(wire.CodeShutdown, "%s is shutting down: use another node", l.cfg.Name))
+	case l.rep == nil && f.Type == wire.FrameStatus:
+		st := wire.NodeStatus{Name: l.cfg.Name, Role: wire.RoleFollower, State: wire.StateOK}
+		l.scratch = wire.AppendStatus(l.scratch[:0], &st)
+		l.answer(c, f, wire.FrameStatusReply)
+	case l.rep == nil:
+		e := refuse(wire.CodeUnavailable, "the cluster is being founded: %s", l.foundingText())
+		e.RetryAfterMs = 200
+		l.answerError(c, f, e)
+	default:
+		l.event()
+		c.pending++
+		l.pending++
+		l.rep.Request(c.id, f)
+	}
+}
+
+func (l *loop) answerError(c *conn, f wire.Frame, e *wire.Error) {
+	l.counters.answered[replica.KindOther][e.Code]++
+	l.scratch = wire.AppendError(l.scratch[:0], e)
+	l.answer(c, f, wire.FrameError)
+}
+
+// answer sends l.scratch as the reply to a frame, from the shell itself.
+func (l *loop) answer(c *conn, f wire.Frame, t wire.FrameType) {
+	c.session.Replied(f.Size)
+	l.conns.append(c, wire.AppendFrame(nil, t, f.ID, l.scratch))
+}
+
+// breach ends a connection that broke the protocol.
+func (l *loop) breach(c *conn, err error) {
+	l.counters.breaches++
+	l.log.Debug("connection broke the protocol", "event", "conn.breach", "from", c.gc.RemoteAddr().String(), "err", err)
+	if !c.session.CanTellWhy() {
+		l.cut(c)
+		return
+	}
+	l.hangUp(c, wire.AsError(err))
+}
+
+// hangUp sends why and closes once the other side has had time to read it: a
+// close with unread input would reset the connection and lose the reason.
+func (l *loop) hangUp(c *conn, why *wire.Error) {
+	if c.state == connClosing || c.state == connDead {
+		return
+	}
+	if c.state == connOpen {
+		l.conns.waiting++
+	}
+	c.state = connClosing
+	c.until = l.clock() + lingerNanos
+	c.need = 0
+	l.counters.closed[why.Code]++
+	l.scratch = wire.AppendError(l.scratch[:0], why)
+	l.conns.append(c, wire.AppendFrame(nil, wire.FrameError, 0, l.scratch))
+	l.post()
+}
+
+// cut closes a connection now. OnClose runs inside.
+func (l *loop) cut(c *conn) {
+	if c.state != connDead {
+		_ = l.el.Close(c.gc)
+	}
+}
+
+// closed is OnClose's part for an accepted connection. It may run inside our
+// own Write, so it only takes notes.
+func (l *loop) closed(c *conn) {
+	if c.state == connDead {
+		return
+	}
+	if c.state != connOpen {
+		l.conns.waiting--
+	}
+	c.state = connDead
+	l.pending -= c.pending
+	l.conns.remove(c)
+}
+
+// flush gives every connection that has something to say its one write.
+func (l *loop) flush() {
+	for i := 0; i < len(l.conns.dirty); i++ {
+		c := l.conns.dirty[i]
+		l.conns.dirty[i] = nil
+		c.dirty = false
+		l.write(c)
+	}
+	l.conns.dirty = l.conns.dirty[:0]
+}
+
+func (l *loop) write(c *conn) {
+	if c.state == connDead || len(c.out) == 0 {
+		return
+	}
+	n := len(c.out)
+	_, err := c.gc.Write(c.out)
+	if err != nil || c.state == connDead { // OnClose has run
+		return
+	}
+	l.counters.bytesOut += uint64(n)
+	l.conns.giveBack(c)
+	if c.state == connClosing {
+		if c.gc.OutboundBuffered() == 0 {
+			_ = unix.Shutdown(c.gc.Fd(), unix.SHUT_WR)
+		}
+		return
+	}
+	if c.gc.OutboundBuffered() > l.cfg.Limits.OutboundBytes {
+		l.hangUp(c, refuse(wire.CodeSlowReader, "more than %d bytes of replies were left unread: read faster or ask for less at a time", l.cfg.Limits.OutboundBytes))
+	}
+}
+
+// sweep looks at connections that must not stay as they are: without a hello,
+// or told to go. It runs about ten times a second.
+func (l *loop) sweep(now int64) {
+	if l.conns.waiting == 0 {
+		return
+	}
+	for _, c := range l.conns.slots {
+		switch {
+		case c == nil:
+		case c.state == connHello && c.session.Expired(now):
+			l.hangUp(c, refuse(wire.CodeHelloTimeout, "no hello within %v", time.Duration(wire.HelloTimeoutNanos)))
+		case c.state == connClosing && now >= c.until:
+			l.cut(c)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dnode-engine/dnode/node/disk"
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+const idleInterval = time.Second
+
+// diskLoop runs node/disk on one goroutine. Whatever is queued while a sync
+// runs becomes the next group.
+type diskLoop struct {
+	fs    FS
+	opt   wal.Options
+	log   *slog.Logger
+	store *wal.Store
+	disk  *disk.Disk
+	done  func(replica.Completion, []replica.ReadDone) // called by the goroutine
+
+	wake     chan struct{} // capacity 1: next has something
+	prepared chan uint64   // capacity 1: a segment is prepared, zero if that failed
+	stop     chan struct{}
+	ended    chan struct{}
+
+	mu    sync.Mutex
+	next  diskWork
+	stats diskStats
+
+	// Owned by the goroutine.
+	mine      diskWork
+	answers   []replica.ReadDone
+	preparing bool
+	retryAt   time.Time // after a preparation that failed
+}
+
+// diskWork is what one turn of the goroutine takes.
+type diskWork struct {
+	stores   []replica.Store
+	runs     [][]byte // memory of the stores' Append
+	reads    []replica.ReadRequest
+	identity *wal.Identity // cluster and id to be recorded
+}
+
+func (w *diskWork) reset() {
+	clear(w.stores)
+	clear(w.runs)
+	w.stores, w.runs, w.reads, w.identity = w.stores[:0], w.runs[:0], w.reads[:0], nil
+}
+
+// diskStats are totals for the metrics.
+type diskStats struct {
+	sync       histogram
+	groupBytes histogram
+	groups     uint64
+	batches    uint64 // storage batches in those groups
+	bytes      uint64
+	votes      uint64
+	reads      uint64
+	failed     bool
+}
+
+func newDiskLoop(fs FS, opt wal.Options, log *slog.Logger, store *wal.Store) *diskLoop {
+	d := &diskLoop{
+		fs: fs, opt: opt, log: log, store: store,
+		wake: make(chan struct{}, 1), prepared: make(chan uint64, 1),
+		stop: make(chan struct{}), ended: make(chan struct{}),
+	}
+	d.stats.sync.first = int64(20 * time.Microsecond)
+	d.stats.groupBytes.first = 256
+	d.disk = disk.New(&timedStore{LogStore: store, d: d})
+	return d
+}
+
+// enqueue takes over storage effects; it copies what is only lent.
+func (d *diskLoop) enqueue(s *replica.Store, reads []replica.ReadRequest) {
+	if s.Seq == 0 && len(reads) == 0 {
+		return
+	}
+	d.mu.Lock()
+	if s.Seq != 0 {
+		lo := len(d.next.runs)
+		d.next.runs = append(d.next.runs, s.Append...)
+		kept := *s
+		kept.Append = d.next.runs[lo:len(d.next.runs):len(d.next.runs)]
+		d.next.stores = append(d.next.stores, kept)
+	}
+	d.next.reads = append(d.next.reads, reads...)
+	d.mu.Unlock()
+	d.signal()
+}
+
+// saveIdentity records the cluster, off the loop.
+func (d *diskLoop) saveIdentity(cluster wire.ClusterID, id wire.NodeID) {
+	d.mu.Lock()
+	d.next.identity = &wal.Identity{Cluster: cluster, ID: id}
+	d.mu.Unlock()
+	d.signal()
+}
+
+func (d *diskLoop) signal() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// queued returns how much waits, for the metrics.
+func (d *diskLoop) queued() (batches, reads int, stats diskStats) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.next.stores), len(d.next.reads), d.stats
+}
+
+// run is the goroutine.
+func (d *diskLoop) run() {
+	defer close(d.ended)
+	idle := time.NewTicker(idleInterval)
+	defer idle.Stop()
+	busy := false
+	d.prepareNext()
+	for {
+		select {
+		case <-d.stop:
+			return
+		case <-d.wake:
+			busy = true
+			d.turn()
+		case number := <-d.prepared:
+			d.preparing = false
+			if number != 0 {
+				d.store.Log().SegmentReady(number)
+			}
+		case <-idle.C:
+			if !busy {
+				d.seal()
+			}
+			busy = false
+		}
+		d.prepareNext()
+	}
+}
+
+// turn carries out everything that is queued.
+func (d *diskLoop) turn() {
+	d.mine.reset()
+	d.mu.Lock()
+	d.next, d.mine = d.mine, d.next
+	d.mu.Unlock()
+	var c replica.Completion
+	if len(d.mine.stores) > 0 {
+		d.count()
+		c = d.disk.Write(d.mine.stores)
+	}
+	d.answers = nil
+	for _, q := range d.mine.reads {
+		d.answers = append(d.answers, d.disk.Read(q))
+	}
+	if len(d.mine.stores) > 0 || len(d.answers) > 0 {
+		d.done(c, d.answers)
+	}
+	if d.mine.identity != nil {
+		if err := d.recordCluster(d.mine.identity); err != nil {
+			d.log.Error("cannot record the cluster; the next start will", "event", "identity.failed", "err", err)
+		}
+	}
+}
+
+func (d *diskLoop) count() {
+	bytes, votes := 0, 0
+	for i := range d.mine.stores {
+		for _, run := range d.mine.stores[i].Append {
+			bytes += len(run)
+		}
+		if d.mine.stores[i].SaveVote {
+			votes = 1
+		}
+	}
+	d.mu.Lock()
+	d.stats.groups++
+	d.stats.batches += uint64(len(d.mine.stores))
+	d.stats.bytes += uint64(bytes)
+	d.stats.votes += uint64(votes)
+	d.stats.reads += uint64(len(d.mine.reads))
+	d.stats.groupBytes.observe(int64(bytes))
+	d.mu.Unlock()
+}
+
+func (d *diskLoop) seal() {
+	if err := d.disk.Idle(); err != nil {
+		d.done(replica.Completion{Err: err}, nil)
+	}
+}
+
+// recordCluster adds the cluster to the identity file, which the log also keeps
+// its last sealed segment in: hence on this goroutine.
+func (d *diskLoop) recordCluster(id *wal.Identity) error {
+	have, err := wal.LoadIdentity(d.fs)
+	if err != nil {
+		return fmt.Errorf("cannot load identity: %w", err)
+	}
+	if have.Cluster == id.Cluster && have.ID == id.ID {
+		return nil
+	}
+	have.Cluster, have.ID = id.Cluster, id.ID
+	if err := wal.SaveIdentity(d.fs, have); err != nil {
+		return fmt.Errorf("cannot save identity: %w", err)
+	}
+	return nil
+}
+
+// prepareNext starts the preparation of the next segment, if one is needed and
+// none is under way.
+func (d *diskLoop) prepareNext() {
+	if d.preparing || d.disk.Err() != nil {
+		return
+	}
+	number, needed := d.store.Log().NeedsSegment()
+	if !needed || time.Now().Before(d.retryAt) {
+		return
+	}
+	d.preparing = true
+	d.retryAt = time.Now().Add(idleInterval)
+	go func() { // ends by itself; Node.end waits for what it sends
+		if err := wal.PrepareSegment(d.fs, d.opt, number); err != nil {
+			d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
+			number = 0
+		}
+		d.prepared <- number
+	}()
+}
+
+// end waits until the goroutine and a preparation have ended. Nothing is
+// carried out after the turn that is under way.
+func (d *diskLoop) end() {
+	close(d.stop)
+	<-d.ended
+	if d.preparing {
+		<-d.prepared
+	}
+}
+
+// timedStore measures syncs. It is called on the disk goroutine.
+type timedStore struct {
+	replica.LogStore
+	d *diskLoop
+}
+
+// Sync is LogStore's.
+func (s *timedStore) Sync() error {
+	start := monotonic()
+	err := s.LogStore.Sync()
+	took := monotonic() - start
+	s.d.mu.Lock()
+	s.d.stats.sync.observe(took)
+	s.d.stats.failed = s.d.stats.failed || err != nil
+	s.d.mu.Unlock()
+	return err
+}

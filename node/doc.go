@@ -1,0 +1,89 @@
+// Package node runs one member of a cluster: it gives the pure replica its
+// sockets, files, clock and goroutines, and is how dnode is embedded.
+//
+//	n, err := node.Start(ctx, node.Config{Name: "n1", DataDir: "data"})
+//	...
+//	err = n.Shutdown(ctx)
+//
+// Several nodes may run in one process; they share nothing but gnet's logger.
+//
+// # Who runs what
+//
+//	clients ──frames──►┌────────────── event loop ──────────────┐
+//	members ──frames──►│ conns ─► replica.Request, Peer, Tick   │──batches─►┌──────┐
+//	                   │            │ end of the batch: Run     │           │ disk │─► wal
+//	clients ◄─replies──│ conns ◄────┤ replica.Effects           │◄──done────└──────┘
+//	members ◄─messages─│ links ◄────┘                           │
+//	                   └─▲─────────▲─────────────────▲──────────┘
+//	                   ticker   link goroutines   HTTP sees copies only
+//
+//	goroutine  | how many      | owns                          | waits for
+//	-----------+---------------+-------------------------------+------------------------------
+//	event loop | 1 (gnet)      | replica, connections, links   | sockets, Run
+//	acceptor   | 1 (gnet)      | nothing                       | listeners
+//	disk       | 1             | log, vote and identity files  | batches, a prepared segment
+//	prepare    | 0 or 1        | the one segment it fills      | nothing
+//	ticker     | 1             | nothing                       | every tick; a kick from the loop
+//	link       | 1 per member  | its connection until enrolled | the connection's end
+//	HTTP       | net/http's    | nothing                       | scrapes
+//	watch      | 1             | nothing                       | a failure
+//
+//	queue          | from → to          | bound
+//	---------------+--------------------+-------------------------------------------------
+//	storage batches| loop → disk        | the replica's uncommitted bytes
+//	inbox          | disk, links → loop | one completion, reads asked for, one call per link
+//	replies        | loop → client      | Limits.OutboundBytes, then the client is told and closed
+//	messages       | loop → member      | Limits.PeerQueueBytes, then the link is cut
+//	requests       | client → loop      | credits of the hello: Limits.Requests, RequestBytes
+//
+// The loop is not Go's but gnet's: OnTraffic hands whole frames to the replica
+// while they still lie in gnet's buffer, and the first event of a turn
+// schedules Run, which gnet executes after it has handled all sockets that were
+// ready. Run takes the effects: storage goes to the disk goroutine, frames to
+// links and connections, with one write per connection and turn. Whatever
+// reaches the disk goroutine while it syncs becomes the next group.
+//
+// # Where things are
+//
+//	config.go    what can be set, its defaults and checks
+//	node.go      Start: folder, identity, ports, goroutines    stop.go   Shutdown, Kill
+//	loop.go      gnet's handler, the end of a batch, ticks
+//	conns.go     accepted connections: hello, requests, replies, slow readers
+//	peers.go     outgoing links to members
+//	founding.go  hellos: who is who, and how a cluster begins
+//	diskloop.go  the disk goroutine
+//	metrics.go   counters and their exposition                 http.go   /metrics /livez /readyz /status
+//	clock.go     a clock that counts suspend                   gnetlog.go gnet's messages, as slog
+//
+// # Decisions
+//
+// 2026-11-23: the sync runs on a goroutine of its own, its completion comes
+// back through Execute, as DESIGN's prototype measured it (131,000–139,000
+// puts/s against 148,000 with the sync on the loop). Reads and heartbeats then
+// ride through a slow sync. Other shells are compared when the benchmark exists.
+//
+// 2026-11-23: Execute is the end-of-batch hook. A turn that the loop wants for
+// itself (Effects.More) goes through the ticker goroutine instead: gnet empties
+// its task queue before it looks at a socket again.
+//
+// 2026-11-23: outgoing links are dialled and greeted with plain net code and
+// only then enrolled in gnet: its own dialling knows no timeouts, and waiting
+// for it inside a handler deadlocks. All writes to a link happen on the loop;
+// a writer goroutine per member would cost a wake-up per batch.
+//
+// 2026-11-23: a connection that is closed for a reason is told so, half closed,
+// and kept for up to two seconds while its input is thrown away. Closing at once
+// resets it, and the reason is lost with it.
+//
+// 2026-11-23: the clock is read once per readable connection, after its bytes
+// were read, not once per batch: a lease must not be judged by a time from
+// before the request. It costs a system call of about 0.1 µs.
+//
+// 2026-11-23: at most half an election timeout of missed ticks is made up for.
+// A process that was stopped hears its peers before it calls an election, and a
+// leader that was stopped checks its quorum within the next half.
+//
+// 2026-11-23: gnet's acceptor goroutine stays. Accepting on the loop itself
+// needs its reuse-port mode, with which a second node would share the port
+// without an error.
+package node

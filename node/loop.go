@@ -1,0 +1,372 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// loop is everything that gnet's one event loop owns: the replica, the
+// connections, the links. Its fields are touched by that goroutine alone,
+// except scheduled and in.
+//
+// Events reach the replica directly from OnTraffic. The first one of a turn
+// schedules Run, which gnet executes after the current batch of events; Run
+// adds what other goroutines have left in the inbox, takes the effects and
+// carries them out.
+type loop struct {
+	gnet.BuiltinEventEngine
+
+	n    *Node
+	cfg  *Config
+	log  *slog.Logger
+	disk *diskLoop
+
+	el        gnet.EventLoop
+	booted    chan struct{} // closed when el is known
+	listening chan struct{} // closed when the ports are known
+	peerPort  int
+
+	scheduled atomic.Bool // Run is on its way
+	killed    atomic.Bool // nothing may leave any more
+	ended     atomic.Bool // gnet is closing: its poller must not be woken
+	in        inbox
+
+	rep     *replica.Replica // nil while the cluster is being founded
+	begun   bool             // rep.Begin was called and Effects was not
+	now     int64            // time of the batch
+	self    *self
+	founder *founder // nil once rep is there
+	state   func(boot wire.Membership) (*replica.Replica, error)
+
+	conns     conns
+	links     []*link
+	lostLinks []*link
+	pending   int // requests handed to the replica and not answered
+	draining  bool
+
+	lastTick  int64
+	ticks     uint64
+	fenced    bool
+	leader    wire.NodeID // as last logged
+	term      wire.Term
+	counters  counters
+	scratch   []byte
+	wantSweep int
+}
+
+// inbox is what other goroutines leave for the loop.
+type inbox struct {
+	mu     sync.Mutex
+	stored replica.Completion // of all batches up to Seq; an error stays
+	has    bool
+	reads  []replica.ReadDone
+	calls  []func(*loop)
+}
+
+// maxTicksAtOnce is how many missed ticks are made up for, as a share of the
+// election timeout: a process that was stopped must first hear what its peers
+// have sent meanwhile before it calls for an election, and yet a leader that was
+// stopped must soon notice that its quorum may be gone. Leases and rounds go by
+// the clock, not by ticks.
+const maxTicksAtOnce = 2 // half of the election timeout
+
+// OnBoot learns the real ports.
+func (l *loop) OnBoot(eng gnet.Engine) gnet.Action {
+	l.n.engine = eng
+	if err := l.n.learnPorts(eng); err != nil {
+		l.n.bootErr = err
+		return gnet.Shutdown
+	}
+	close(l.listening)
+	return gnet.None
+}
+
+// OnShutdown is called before gnet closes anything.
+func (l *loop) OnShutdown(gnet.Engine) { l.ended.Store(true) }
+
+// OnOpen takes over a new connection.
+func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	if l.el == nil {
+		l.el = c.EventLoop()
+		close(l.booted)
+	}
+	if lc, ok := c.Context().(*linkConn); ok {
+		return nil, l.linkUp(c, lc)
+	}
+	return nil, l.accept(c)
+}
+
+// OnClose forgets a connection. It may run inside a Write of ours.
+func (l *loop) OnClose(c gnet.Conn, err error) gnet.Action {
+	switch ctx := c.Context().(type) {
+	case *conn:
+		l.closed(ctx)
+	case *linkConn:
+		l.linkDown(c, ctx, err)
+	}
+	return gnet.None
+}
+
+// OnTraffic handles what one connection has sent.
+func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
+	if l.killed.Load() {
+		return gnet.None
+	}
+	switch ctx := c.Context().(type) {
+	case *conn:
+		return l.traffic(ctx)
+	case *linkConn:
+		return l.hearLink(c, ctx.link)
+	}
+	return gnet.Close
+}
+
+// clock reads the time.
+func (l *loop) clock() int64 { return monotonic() }
+
+// event precedes every event of the replica. The clock is read again for each
+// connection's bytes, after they were read: a lease must not be judged by a time
+// from before its request arrived.
+func (l *loop) event() {
+	l.now = l.clock()
+	if l.begun {
+		l.rep.SetNow(l.now)
+		return
+	}
+	l.begun = true
+	l.rep.Begin(l.now)
+}
+
+// post makes Run happen after the current batch of events, or soon, if called
+// by another goroutine.
+func (l *loop) post() {
+	if !l.ended.Load() && l.scheduled.CompareAndSwap(false, true) {
+		_ = l.el.Execute(context.Background(), l) // fails only when the engine has ended
+	}
+}
+
+// call runs f on the loop, soon.
+func (l *loop) call(f func(*loop)) {
+	l.in.mu.Lock()
+	l.in.calls = append(l.in.calls, f)
+	l.in.mu.Unlock()
+	l.post()
+}
+
+// Run is the end of a batch. It is called by gnet on the loop.
+func (l *loop) Run(context.Context) error {
+	l.scheduled.Store(false) // first: whatever comes now schedules the next
+	stored, has, reads, calls := l.takeInbox()
+	for _, f := range calls {
+		f(l)
+	}
+	if l.killed.Load() {
+		return nil
+	}
+	l.forgetLinks()
+	if l.rep != nil {
+		if has {
+			l.event()
+			l.rep.Stored(stored)
+		}
+		for i := range reads {
+			l.event()
+			l.rep.EntriesRead(reads[i])
+		}
+	}
+	l.tick()
+	if l.begun {
+		l.begun = false
+		l.carryOut(l.rep.Effects())
+	}
+	l.flush()
+	return nil
+}
+
+func (l *loop) takeInbox() (stored replica.Completion, has bool, reads []replica.ReadDone, calls []func(*loop)) {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	stored, has, reads, calls = l.in.stored, l.in.has, l.in.reads, l.in.calls
+	l.in.has, l.in.reads, l.in.calls = false, nil, nil
+	return stored, has, reads, calls
+}
+
+// carryOut hands effects to those who carry them out: the disk first, so that
+// it works while frames are written.
+func (l *loop) carryOut(fx *replica.Effects) {
+	l.disk.enqueue(&fx.Store, fx.Reads)
+	for i := range fx.Peers {
+		l.say(fx.Peers[i].To, fx.Peers[i].Bytes)
+	}
+	for i := range fx.Replies {
+		l.reply(&fx.Replies[i])
+	}
+	if fx.Membership {
+		l.membershipChanged()
+	}
+	if fx.Founded {
+		l.founded()
+	}
+	if fx.More {
+		l.n.kickLoop()
+	}
+}
+
+func (l *loop) reply(r *replica.Reply) {
+	l.counters.answered[r.Kind][min(int(r.Code), maxCodes-1)]++
+	c := l.conns.get(r.Conn)
+	if c == nil {
+		l.counters.repliesLost++
+		return
+	}
+	c.pending--
+	l.pending--
+	c.session.Replied(r.Request)
+	if c.state == connOpen {
+		l.conns.append(c, r.Bytes)
+	}
+}
+
+// tick feeds the ticks that have passed since the last time, up to a bound.
+func (l *loop) tick() {
+	now := l.clock()
+	due := (now - l.lastTick) / int64(l.cfg.TickInterval)
+	if due <= 0 {
+		return
+	}
+	l.lastTick += due * int64(l.cfg.TickInterval)
+	l.ticks += uint64(due)
+	if l.rep != nil {
+		for range min(due, int64(l.cfg.ElectionTicks/maxTicksAtOnce)) {
+			l.event()
+			l.rep.Tick()
+		}
+	}
+	l.n.lastTick.Store(now)
+	if l.wantSweep -= int(min(due, 10)); l.wantSweep <= 0 {
+		l.wantSweep = int(100e6 / l.cfg.TickInterval)
+		l.sweep(now)
+		l.publish(now)
+	}
+	l.logChanges()
+}
+
+// logChanges says once what an operator wants to know.
+func (l *loop) logChanges() {
+	if l.rep == nil {
+		return
+	}
+	core := l.rep.Raft()
+	if lead, term := core.Leader(), core.Term(); lead != l.leader || term != l.term && lead != 0 {
+		l.leader, l.term = lead, term
+		l.counters.leaderChanges++
+		name := "none"
+		if m := l.self.members.Find(lead); m != nil {
+			name = m.Name
+		}
+		l.log.Info("leader changed", "event", "raft.leader", "leader", name, "term", uint64(term), "self", lead == l.id())
+	}
+	if err := l.rep.Fenced(); err != nil && !l.fenced {
+		l.fenced = true
+		l.log.Error("the disk failed: this node no longer votes or acknowledges; replace the disk and restart", "event", "disk.fenced", "err", err)
+		l.n.setErr(err)
+	}
+}
+
+func (l *loop) id() wire.NodeID {
+	if l.self.members == nil {
+		return 0
+	}
+	if m := l.self.members.FindName(l.self.name); m != nil {
+		return m.ID
+	}
+	return 0
+}
+
+// launch starts the replica from the given configuration.
+func (l *loop) launch(boot wire.Membership) error {
+	rep, err := l.state(boot)
+	if err != nil {
+		return err
+	}
+	l.rep, l.founder = rep, nil
+	l.lastTick = l.clock()
+	l.membershipChanged()
+	l.event()
+	l.post()
+	return nil
+}
+
+// heard notes that a member answered, and founds or joins if that settles it.
+func (l *loop) heard(name string, ack wire.HelloAck) {
+	names := l.cfg.clusterNames()
+	l.founder.heard[name] = ack
+	missing := l.founder.missing(l.self, names)
+	joins := !ack.Cluster.IsZero()
+	if !joins && len(missing) > 0 {
+		l.log.Info("member found", "event", "founding.heard", "peer", name, "missing", strings.Join(missing, ","))
+		return
+	}
+	if joins { // they founded with us while we were away
+		s := *l.self
+		s.cluster = ack.Cluster
+		l.publishSelf(&s)
+	}
+	l.log.Info("starting from the bootstrap list", "event", "founding.start", "joins", joins, "members", strings.Join(names, ","))
+	if err := l.launch(l.founder.bootstrap(l.self, names)); err != nil {
+		l.n.fail(err)
+	}
+}
+
+func (l *loop) foundingText() string {
+	return "waiting for " + strings.Join(l.founder.missing(l.self, l.cfg.clusterNames()), ", ")
+}
+
+// membershipChanged takes over the configuration in force.
+func (l *loop) membershipChanged() {
+	m := *l.rep.Membership()
+	m.Members = append([]wire.Member(nil), m.Members...)
+	s := *l.self
+	s.members = &m
+	l.publishSelf(&s)
+	if !l.draining {
+		l.dialMembers()
+	}
+}
+
+// founded records that the cluster exists: its first configuration is
+// committed.
+func (l *loop) founded() {
+	s := *l.self
+	s.cluster = s.members.Cluster
+	l.publishSelf(&s)
+	l.log.Info("cluster founded", "event", "cluster.founded", "cluster", s.cluster.String(), "id", uint64(l.id()))
+	l.disk.saveIdentity(s.cluster, l.id())
+}
+
+func (l *loop) publishSelf(s *self) {
+	l.self = s
+	l.n.self.Store(s)
+}
+
+// stored is what the disk goroutine reports to.
+func (l *loop) stored(c replica.Completion, reads []replica.ReadDone) {
+	l.in.mu.Lock()
+	if c.Seq != 0 || c.Err != nil {
+		if l.in.stored.Err == nil {
+			l.in.stored = c
+		}
+		l.in.has = true
+	}
+	l.in.reads = append(l.in.reads, reads...)
+	l.in.mu.Unlock()
+	l.post()
+}

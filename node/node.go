@@ -1,0 +1,480 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/dnode-engine/dnode/node/disk"
+	"github.com/dnode-engine/dnode/node/kv"
+	"github.com/dnode-engine/dnode/node/raft"
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/osfs"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+const (
+	bootTimeout    = 10 * time.Second
+	drainPoll      = 2 * time.Millisecond
+	readBufferCap  = 512 << 10
+	writeBufferCap = 64 << 10
+)
+
+// Errors that callers decide by.
+var (
+	// ErrIdentity is wrapped when a data folder belongs to another node.
+	ErrIdentity = errors.New("data folder belongs to another node")
+	// ErrAbstain is wrapped when a single node cannot know how it voted.
+	ErrAbstain = errors.New("the vote file is damaged")
+	// ErrStopped is wrapped by what a stopped node cannot do.
+	ErrStopped = errors.New("node is stopped")
+)
+
+// Node is one running member. Its methods may be called from any goroutine.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	fs      FS
+	store   *wal.Store
+	loop    *loop
+	disk    *diskLoop
+	admin   *admin
+	engine  gnet.Engine
+	started time.Time
+
+	clientAddr, peerAddr string // listened on, with real ports
+	bootErr              error  // of OnBoot
+
+	self      atomic.Pointer[self]
+	lastTick  atomic.Int64 // monotonic nanoseconds
+	published published
+
+	kick     chan struct{} // capacity 1: the loop wants another turn after polling
+	tickStop chan struct{}
+	tickWG   sync.WaitGroup
+	loopDone chan struct{} // gnet has ended
+	linkCtx  context.Context
+	linkStop context.CancelFunc
+	linkWG   sync.WaitGroup
+
+	mu       sync.Mutex
+	err      error // first failure
+	stopping bool
+	failure  chan struct{} // closed by fail
+	done     chan struct{} // closed when everything has ended
+}
+
+// Start opens the data folder, recovers, and serves. It returns once both
+// ports are open; a cluster that is founded for the first time waits for its
+// other members in the background. ctx bounds the start only.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger.With("node", cfg.Name), started: time.Now(),
+		kick: make(chan struct{}, 1), tickStop: make(chan struct{}), loopDone: make(chan struct{}),
+		failure: make(chan struct{}), done: make(chan struct{}),
+	}
+	n.linkCtx, n.linkStop = context.WithCancel(context.Background())
+	if err := n.start(ctx); err != nil {
+		return nil, fmt.Errorf("cannot start node %s: %w", cfg.Name, err)
+	}
+	go n.watch()
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context) error {
+	open := n.cfg.OpenFS
+	if open == nil {
+		open = func(dir string) (FS, error) { return osfs.Open(dir) }
+	}
+	fs, err := open(n.cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("cannot open data folder %s: %w", n.cfg.DataDir, err)
+	}
+	n.fs = fs
+	if err := n.recover(ctx); err != nil {
+		n.linkStop()
+		if n.store != nil {
+			err = errors.Join(err, n.store.Close())
+		}
+		return errors.Join(err, fs.Close())
+	}
+	return nil
+}
+
+// recover reads what the folder holds and brings the node up on it.
+func (n *Node) recover(ctx context.Context) error {
+	id, err := n.identity()
+	if err != nil {
+		return err
+	}
+	opt := wal.Options{SegmentBytes: n.cfg.SegmentBytes, Owner: id.Replica}
+	store, rec, votes, err := wal.OpenStore(n.fs, opt)
+	if err != nil {
+		return fmt.Errorf("cannot recover data folder %s: %w", n.cfg.DataDir, err)
+	}
+	n.store = store
+	if rec.Cut != nil {
+		n.log.Error("the end of the log was cut", "event", "wal.cut", "what", rec.Cut.String())
+	}
+	if votes.Abstain {
+		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
+	}
+	st, err := disk.Recovered(rec, votes, wire.Membership{})
+	if err != nil {
+		return fmt.Errorf("cannot recover data folder %s: %w", n.cfg.DataDir, err)
+	}
+	if err := n.checkState(&id, &st); err != nil {
+		return err
+	}
+	n.log.Info("data folder recovered", "event", "start.recovered", "dir", n.cfg.DataDir, "first", uint64(rec.First), "last", uint64(rec.Last), "term", uint64(votes.Vote.Term))
+	return n.bringUp(ctx, opt, &id, &st)
+}
+
+// identity loads who the folder belongs to, or makes it this node's.
+func (n *Node) identity() (wal.Identity, error) {
+	id, err := wal.LoadIdentity(n.fs)
+	switch {
+	case errors.Is(err, wal.ErrNotExist):
+		id = wal.Identity{Name: n.cfg.Name}
+		fillRandom(id.Replica[:])
+		if err := wal.SaveIdentity(n.fs, id); err != nil {
+			return id, fmt.Errorf("cannot make data folder %s this node's: %w", n.cfg.DataDir, err)
+		}
+		return id, nil
+	case err != nil:
+		return id, fmt.Errorf("cannot read whose data folder %s is: %w", n.cfg.DataDir, err)
+	case id.Name != n.cfg.Name:
+		return id, fmt.Errorf("%w: %s belongs to %q, this node is %q: use that name or another folder", ErrIdentity, n.cfg.DataDir, id.Name, n.cfg.Name)
+	}
+	return id, nil
+}
+
+func fillRandom(b []byte) { _, _ = rand.Read(b) } // never fails
+
+// checkState refuses folders that contradict themselves or this node.
+func (n *Node) checkState(id *wal.Identity, st *raft.State) error {
+	m := &st.Members
+	if st.MembersIndex == 0 {
+		if !id.Cluster.IsZero() {
+			return fmt.Errorf("data folder %s belongs to cluster %s, but its log holds no configuration: files are missing; restore them, or replace the node with an empty one", n.cfg.DataDir, id.Cluster)
+		}
+		if st.Abstain && len(n.cfg.Cluster) < 2 {
+			return n.abstainError()
+		}
+		return nil
+	}
+	me := m.FindName(n.cfg.Name)
+	if me == nil || me.Replica != id.Replica {
+		return fmt.Errorf("%w: the log in %s does not know replica %s under the name %q", ErrIdentity, n.cfg.DataDir, id.Replica, n.cfg.Name)
+	}
+	if st.Abstain && len(m.Members) == 1 {
+		return n.abstainError()
+	}
+	for i := range m.Members {
+		o := &m.Members[i]
+		if flag, ok := n.cfg.Cluster[o.Name]; len(n.cfg.Cluster) > 0 && flag != o.PeerAddr {
+			n.log.Warn("the list of members differs from the cluster's, which holds", "event", "start.flags", "peer", o.Name, "listed", ok, "flag", flag, "cluster_has", o.PeerAddr)
+		}
+	}
+	return nil
+}
+
+func (n *Node) abstainError() error {
+	return fmt.Errorf("%w in %s, and a single node has no leader to learn from: if this is the only copy, and no other node ever held this folder, remove the file %q and start again", ErrAbstain, n.cfg.DataDir, "vote")
+}
+
+// bringUp opens the ports and starts every goroutine.
+func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, st *raft.State) error {
+	if err := n.probePorts(); err != nil {
+		return err
+	}
+	if n.cfg.HTTP != "" {
+		a, err := newAdmin(n, n.cfg.HTTP)
+		if err != nil {
+			return err
+		}
+		n.admin = a
+	}
+	n.disk = newDiskLoop(n.fs, opt, n.log, n.store)
+	n.loop = &loop{
+		n: n, cfg: &n.cfg, log: n.log, disk: n.disk,
+		booted: make(chan struct{}), listening: make(chan struct{}),
+		lastTick: monotonic(),
+	}
+	n.disk.done = n.loop.stored
+	n.lastTick.Store(monotonic())
+	if err := n.runLoop(ctx); err != nil {
+		if n.admin != nil {
+			_ = n.admin.ln.Close()
+		}
+		return err
+	}
+	launched := make(chan error, 1)
+	n.loop.call(func(l *loop) { launched <- l.begin(id, st) })
+	if err := <-launched; err != nil {
+		n.stopLoop()
+		if n.admin != nil {
+			_ = n.admin.ln.Close()
+		}
+		return err
+	}
+	go n.disk.run()
+	n.tickWG.Go(n.ticker)
+	if n.admin != nil {
+		go n.admin.serve()
+	}
+	n.log.Info("serving", "event", "start.serving", "clients", n.clientAddr, "peers", n.peerAddr, "http", n.HTTPAddr())
+	return nil
+}
+
+// probePorts finds out in plain words whether the ports are free: gnet would
+// leave the first open if the second is not.
+func (n *Node) probePorts() error {
+	for _, p := range []struct{ what, addr string }{{"clients", n.cfg.Listen}, {"members", n.cfg.PeerListen}} {
+		ln, err := net.Listen("tcp", p.addr)
+		if err != nil {
+			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
+		}
+		if err := ln.Close(); err != nil {
+			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
+		}
+	}
+	return nil
+}
+
+// listenNames returns the two addresses in a spelling that gnet can tell apart
+// even if both are the same with port 0.
+func (n *Node) listenNames() (client, peer string) {
+	host, port, _ := net.SplitHostPort(n.cfg.PeerListen)
+	if n.cfg.PeerListen == n.cfg.Listen {
+		port = "0" + port
+	}
+	return n.cfg.Listen, net.JoinHostPort(host, port)
+}
+
+// runLoop starts gnet and waits until its loop can be addressed: it has no
+// handle before a first connection, so that one is made.
+func (n *Node) runLoop(ctx context.Context) error {
+	client, peer := n.listenNames()
+	failed := make(chan error, 1)
+	go func() {
+		defer close(n.loopDone)
+		failed <- gnet.Rotate(n.loop, []string{"tcp://" + client, "tcp://" + peer},
+			gnet.WithNumEventLoop(1), gnet.WithReuseAddr(true), gnet.WithReusePort(false),
+			gnet.WithReadBufferCap(readBufferCap), gnet.WithWriteBufferCap(writeBufferCap),
+			gnet.WithTCPKeepAlive(time.Minute), gnet.WithLogger(gnetLog{n.log}))
+	}()
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	select {
+	case <-n.loop.listening:
+	case err := <-failed:
+		return fmt.Errorf("cannot listen: %w", errors.Join(n.bootErr, err))
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", dialable(n.clientAddr))
+	if err == nil {
+		select {
+		case <-n.loop.booted:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-n.loopDone:
+			err = <-failed
+		}
+		_ = c.Close()
+	}
+	if err != nil {
+		n.stopLoop()
+		return fmt.Errorf("cannot reach the event loop: %w", err)
+	}
+	return nil
+}
+
+// dialable turns an address listened on into one that can be connected to.
+func dialable(addr string) string {
+	host, port, _ := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil && wildcard(host) {
+		host = "::1"
+	} else if wildcard(host) {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// learnPorts asks the kernel which ports the listeners got.
+func (n *Node) learnPorts(eng gnet.Engine) error {
+	client, peer := n.listenNames()
+	var err error
+	if n.clientAddr, _, err = boundAddr(eng, client); err != nil {
+		return err
+	}
+	n.peerAddr, n.loop.peerPort, err = boundAddr(eng, peer)
+	return err
+}
+
+func boundAddr(eng gnet.Engine, addr string) (string, int, error) {
+	fd, err := eng.DupListener("tcp", addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("cannot find the listener on %s: %w", addr, err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return "", 0, fmt.Errorf("cannot read the port of %s: %w", addr, err)
+	}
+	port := 0
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		port = sa.Port
+	case *unix.SockaddrInet6:
+		port = sa.Port
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	return net.JoinHostPort(host, strconv.Itoa(port)), port, nil
+}
+
+// begin gives the loop its state. It runs on the loop.
+func (l *loop) begin(id *wal.Identity, st *raft.State) error {
+	n, names := l.n, l.cfg.clusterNames()
+	s := &self{
+		name: id.Name, replica: id.Replica, list: l.cfg.Cluster, cluster: id.Cluster,
+		clientAddr: l.cfg.Advertise, peerAddr: l.cfg.PeerAdvertise,
+		bootstrap: bootstrapHash(names, func(name string) string { return l.cfg.Cluster[name] }),
+	}
+	orDefault(&s.clientAddr, n.clientAddr)
+	orDefault(&s.peerAddr, n.peerAddr)
+	l.publishSelf(s)
+	l.founder = &founder{heard: map[string]wire.HelloAck{}}
+	l.state = func(boot wire.Membership) (*replica.Replica, error) { return n.newReplica(st, boot) }
+	switch {
+	case st.MembersIndex != 0:
+		return l.launch(wire.Membership{})
+	case len(names) < 2:
+		return l.launch(l.founder.bootstrap(s, []string{s.name}))
+	}
+	l.log.Info("founding a cluster", "event", "founding.wait", "for", l.foundingText())
+	l.dialMembers()
+	return nil
+}
+
+func (n *Node) newReplica(st *raft.State, boot wire.Membership) (*replica.Replica, error) {
+	if st.MembersIndex == 0 {
+		st.Members = boot
+	}
+	me := st.Members.FindName(n.cfg.Name)
+	if me == nil {
+		return nil, fmt.Errorf("%w: %q is not in the configuration", ErrIdentity, n.cfg.Name)
+	}
+	var seed [8]byte
+	fillRandom(seed[:])
+	cfg := replica.Config{
+		Name: n.cfg.Name,
+		Raft: raft.Config{
+			ID: me.ID, ElectionTicks: n.cfg.ElectionTicks, HeartbeatTicks: n.cfg.HeartbeatTicks,
+			LeaseNanos: n.cfg.LeaseNanos, Seed: binary.LittleEndian.Uint64(seed[:]),
+			MaxAppendBytes:      wire.MaxAppendBytes / 4,
+			MaxInflightBytes:    n.cfg.Limits.InflightBytes,
+			MaxUncommittedBytes: n.cfg.Limits.UncommittedBytes,
+			TailBytes:           n.cfg.Limits.TailBytes,
+		},
+	}
+	fillRandom(cfg.NewCluster[:])
+	var sm replica.StateMachine = kv.New()
+	if n.cfg.NewStateMachine != nil {
+		sm = n.cfg.NewStateMachine()
+	}
+	return replica.New(cfg, sm, *st)
+}
+
+// ticker posts ticks, and turns that the loop wants after it has polled.
+func (n *Node) ticker() {
+	t := time.NewTicker(n.cfg.TickInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-n.kick:
+		case <-n.tickStop:
+			return
+		}
+		n.loop.post()
+	}
+}
+
+// kickLoop asks for another turn. A turn that the loop scheduled itself would
+// come before it looks at its sockets.
+func (n *Node) kickLoop() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+// ClientAddr returns the address that clients connect to, with its real port.
+func (n *Node) ClientAddr() string { return n.clientAddr }
+
+// PeerAddr returns the address that members connect to, with its real port.
+func (n *Node) PeerAddr() string { return n.peerAddr }
+
+// HTTPAddr returns the address of metrics and health, empty if that is off.
+func (n *Node) HTTPAddr() string {
+	if n.admin == nil {
+		return ""
+	}
+	return n.admin.ln.Addr().String()
+}
+
+// Err returns the first failure, or nil. A node whose disk failed stays up
+// without taking part; any other failure stops it.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
+}
+
+// Wait returns when the node has stopped, with what stopped it: nil after
+// Shutdown or Kill.
+func (n *Node) Wait() error {
+	<-n.done
+	return n.Err()
+}
+
+// Done is closed when the node has stopped.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+func (n *Node) setErr(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err == nil {
+		n.err = err
+	}
+}
+
+// fail stops the node for a reason that it cannot mend.
+func (n *Node) fail(err error) {
+	n.log.Error("the node stops", "event", "node.failed", "err", err)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err == nil {
+		n.err = err
+	}
+	select {
+	case <-n.failure:
+	default:
+		close(n.failure)
+	}
+}

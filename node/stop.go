@@ -1,0 +1,158 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const failedStopTimeout = 2 * time.Second
+
+// errLoopEnded is what a failing accept looks like: gnet ends and says nothing.
+var errLoopEnded = errors.New("the event loop ended by itself; most likely the process ran out of file descriptors")
+
+// watch stops the node when it has failed.
+func (n *Node) watch() {
+	select {
+	case <-n.done:
+		return
+	case <-n.failure:
+	case <-n.loopDone:
+		if !n.isStopping() {
+			n.fail(errLoopEnded)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), failedStopTimeout)
+	defer cancel()
+	_ = n.Shutdown(ctx) // the reason is in Err already
+}
+
+func (n *Node) isStopping() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stopping
+}
+
+// claimStop reports whether the caller is the one to stop the node.
+func (n *Node) claimStop() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := !n.stopping
+	n.stopping = true
+	return first
+}
+
+// Shutdown stops the node in order: no new connections and requests, answers
+// for those in flight, then the log is sealed and everything closed. When ctx
+// ends first, what is still in flight is left unanswered; the log is sealed all
+// the same. It returns when every goroutine of the node has ended.
+func (n *Node) Shutdown(ctx context.Context) error {
+	if !n.claimStop() {
+		<-n.done
+		return nil
+	}
+	n.log.Info("shutting down", "event", "stop.begin")
+	n.drain(ctx)
+	err := n.end(ctx, true)
+	n.log.Info("stopped", "event", "stop.end", "err", err)
+	close(n.done)
+	return err
+}
+
+// Kill stops the node as abruptly as one process can stop a part of itself:
+// nothing is answered, sent, synced or sealed any more, as after kill -9. It
+// returns when ports, folder and goroutines are free again.
+func (n *Node) Kill() {
+	if !n.claimStop() {
+		<-n.done
+		return
+	}
+	n.loop.killed.Store(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = n.end(ctx, false)
+	close(n.done)
+}
+
+// drain waits until every request has its answer and every answer is with the
+// kernel.
+func (n *Node) drain(ctx context.Context) {
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	for begun := time.Now(); ; {
+		idle := make(chan bool, 1)
+		n.loop.call(func(l *loop) { idle <- l.drained() })
+		select {
+		case done := <-idle:
+			if done {
+				return
+			}
+		case <-ctx.Done():
+			n.log.Warn("requests are left unanswered", "event", "stop.timeout", "after", time.Since(begun))
+			return
+		case <-n.loopDone:
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// drained refuses what is new and reports whether nothing old is left. It runs
+// on the loop.
+func (l *loop) drained() bool {
+	if !l.draining {
+		l.draining = true
+		if l.self != nil {
+			s := *l.self
+			s.leaving = true
+			l.publishSelf(&s)
+		}
+	}
+	if l.pending > 0 || len(l.conns.dirty) > 0 {
+		return false
+	}
+	for _, c := range l.conns.slots {
+		if c != nil && c.state == connOpen && c.gc.OutboundBuffered() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// end ends every goroutine. In order: links, timer, disk, event loop, HTTP: the
+// loop comes after all who post to it, for gnet closes the descriptor that a
+// post would write to.
+func (n *Node) end(ctx context.Context, orderly bool) error {
+	n.linkStop()
+	n.linkWG.Wait()
+	close(n.tickStop)
+	n.tickWG.Wait()
+	n.disk.end()
+	n.stopLoop()
+	if n.admin != nil {
+		n.admin.close(ctx)
+	}
+	var err error
+	if orderly {
+		if err = n.store.Close(); err != nil {
+			err = fmt.Errorf("cannot close the log: %w", err)
+		}
+	}
+	if cerr := n.fs.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("cannot release the data folder: %w", cerr))
+	}
+	return err
+}
+
+// stopLoop ends gnet. Its own Stop would look only twice a second whether it
+// has ended.
+func (n *Node) stopLoop() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = n.engine.Stop(ctx) // asks; its error is ctx's
+	<-n.loopDone
+}

@@ -229,15 +229,15 @@ func TestFailedDiskFences(t *testing.T) {
 func TestTimeNeverGoesBack(t *testing.T) {
 	c := newCluster(t, 3)
 	for i := range 6 {
-		id := wire.NodeID(1 + i%2)
+		id, before := wire.NodeID(1+i%2), wire.NodeID(2-i%2)
+		c.cut[before] = i > 0
 		c.elect(id)
+		c.cut[before] = false
+		c.pass(5)
 		c.now += 500 * millisecond
 		c.request(id, writeFrame(uint64(i+1), put("k", "v")))
 		c.settle()
-		c.cut[id] = true
-		c.pass(20)
-		c.cut[id] = false
-		c.pass(5)
+		c.at(id).result(uint64(i + 1))
 	}
 	log := c.at(3).log
 	for i := 1; i < len(log); i++ {

@@ -85,9 +85,13 @@ func identitySeed(number uint64, owner wire.ReplicaID) uint32 {
 // placeSeed binds a record's checksum to its segment and its offset, so that a
 // record at a wrong place is damage.
 func placeSeed(seed uint32, offset int64) uint32 {
-	var b [8]byte
-	le.PutUint64(b[:], uint64(offset))
-	return crc32.Update(seed, castagnoli, b[:])
+	// By the table: a buffer for crc32.Update would be allocated for each group.
+	crc := ^seed
+	for range 8 {
+		crc = castagnoli[byte(crc)^byte(offset)] ^ crc>>8
+		offset >>= 8
+	}
+	return ^crc
 }
 
 type segHeader struct {

@@ -22,25 +22,32 @@ func (s *Store) bounded(t *testing.T, peak int64) {
 // TestOverwritesKeepMemoryBounded overwrites a thousand keys a million times,
 // most of them rarely, so that slabs never die by themselves.
 func TestOverwritesKeepMemoryBounded(t *testing.T) {
-	s := New()
-	rnd := rand.New(rand.NewPCG(1, 1))
-	var key, cmd, dst []byte
-	value := make([]byte, 1000)
-	var peak int64
-	for i := range 1_000_000 {
-		n := rnd.Uint64N(1000)
-		if i > 1000 && i%64 != 0 {
-			n %= 30
-		}
-		key = key8(key[:0], n)
-		cmd = wire.AppendPut(cmd[:0], key, value[:256+n%5*100])
-		dst = s.Apply(s.last+1, cmd, dst[:0])
-		peak = max(peak, s.Bytes())
-		if i%1000 == 0 {
+	f := func(keys, rounds, batch int) {
+		t.Helper()
+		s := New()
+		rnd := rand.New(rand.NewPCG(1, 1))
+		var key, cmd, b, dst []byte
+		value := make([]byte, 1000)
+		var peak int64
+		for i := range rounds {
+			b = wire.AppendBatchHeader(b[:0], batch)
+			for j := range batch {
+				n := rnd.IntN(keys)
+				if i*batch+j > 2*keys && j%16 != 0 {
+					n %= 30
+				}
+				key = key8(key[:0], uint64(n))
+				cmd = wire.AppendPut(cmd[:0], key, value[:256+n%5*100])
+				b = wire.AppendBatchItem(b, cmd)
+			}
+			dst = s.Apply(s.last+1, b, dst[:0])
+			peak = max(peak, s.Bytes())
 			s.bounded(t, peak)
 		}
+		s.check(t)
 	}
-	s.check(t)
+	f(1000, 62_500, 16)
+	f(50_000, 150, 2000) // the slice must grow with what is appended
 }
 
 // TestMemoryBoundedWhateverTheSizes mixes sizes, bursts of deletes that leave

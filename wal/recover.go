@@ -30,6 +30,7 @@ type recovery struct {
 	log     *Log
 	out     *Recovered
 	numbers []uint64 // segments in the folder, ascending
+	dry     bool     // change nothing: for Verify
 
 	attested  place   // highest place that something valid says was durable
 	lastGroup place   // end of the last valid group
@@ -74,21 +75,18 @@ func (r *recovery) open() error {
 	if err := r.judge(active, fault); err != nil {
 		return err
 	}
-	if err := r.settle(active); err != nil {
-		return err
-	}
 	r.publish()
-	return nil
+	if r.dry {
+		return nil
+	}
+	return r.settle(active)
 }
 
 // folder lists the segments, removes temporary files, and checks that no
 // segment is missing.
 func (r *recovery) folder() error {
 	l := r.log
-	if err := l.fs.MkdirAll(walDir); err != nil {
-		return err
-	}
-	if err := l.fs.SyncDir(rootDir); err != nil {
+	if err := r.makeFolder(); err != nil {
 		return err
 	}
 	var err error
@@ -110,7 +108,7 @@ func (r *recovery) folder() error {
 	for _, base := range names {
 		if n, ok := segmentNumber(base); ok {
 			r.numbers = append(r.numbers, n)
-		} else if isTemporary(base) {
+		} else if isTemporary(base) && !r.dry {
 			if err := l.fs.Remove(walDir + "/" + base); err != nil {
 				return err
 			}
@@ -118,6 +116,16 @@ func (r *recovery) folder() error {
 	}
 	slices.Sort(r.numbers)
 	return r.checkNumbers()
+}
+
+func (r *recovery) makeFolder() error {
+	if r.dry {
+		return nil
+	}
+	if err := r.log.fs.MkdirAll(walDir); err != nil {
+		return err
+	}
+	return r.log.fs.SyncDir(rootDir)
 }
 
 // checkNumbers refuses a log with a segment missing: below another, or below
@@ -139,6 +147,10 @@ func (r *recovery) checkNumbers() error {
 // found begins the log of a new folder.
 func (r *recovery) found() error {
 	l := r.log
+	if r.dry {
+		r.publish()
+		return nil
+	}
 	if err := l.prepareInline(1); err != nil {
 		return err
 	}
@@ -341,8 +353,8 @@ func (r *recovery) judge(active int, end record) error {
 		}
 	}
 	r.attest(beyond.synced)
-	if n := len(r.numbers); n > active+2 {
-		r.attest(place{r.numbers[n-2], firstOffset}) // prepared while that one was in use
+	if n := len(r.numbers); n > 1 { // the last was prepared while that before it was in use
+		r.attest(place{r.numbers[n-2], firstOffset})
 	}
 	if r.log.end().less(r.attested) {
 		return r.corrupt(end, beyond)

@@ -106,13 +106,8 @@ func (v *Votes) load() (VoteState, error) {
 	if err != nil {
 		return VoteState{}, err
 	}
-	var slots [2]slot
-	var valid [2]bool
+	slots, valid := readSlots(v.file)
 	for i := range slots {
-		b := v.buf[:]
-		n, err := v.file.ReadAt(b, int64(i)*slotStride)
-		slots[i], valid[i] = parseSlot(b[:n], i)
-		valid[i] = valid[i] && err == nil // a sector that cannot be read is a damaged slot
 		if valid[i] && slots[i].owner != v.owner {
 			return VoteState{}, fmt.Errorf("%w: slot %d is of replica %s, this is %s", ErrOwner, i, slots[i].owner, v.owner)
 		}
@@ -121,6 +116,17 @@ func (v *Votes) load() (VoteState, error) {
 	v.version = max(slots[0].version, slots[1].version)
 	v.abstain = st.Abstain
 	return st, nil
+}
+
+// readSlots reads both slots. One that cannot be read is not valid.
+func readSlots(f File) (slots [2]slot, valid [2]bool) {
+	for i := range slots {
+		var b [slotBytes]byte
+		if n, err := f.ReadAt(b[:], int64(i)*slotStride); err == nil {
+			slots[i], valid[i] = parseSlot(b[:n], i)
+		}
+	}
+	return slots, valid
 }
 
 // judgeSlots applies the rule: a version may be relied on once slot 0 has it,

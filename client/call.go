@@ -41,6 +41,7 @@ type call struct {
 	endpoint string // toEndpoint
 	once     bool   // a probe: no second attempt
 	body     []byte // of the request; owned by the call
+	keyBytes int    // a get: the body ends with that long a key
 	deadline int64  // Client.now at which it ends
 	ctx      context.Context
 

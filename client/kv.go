@@ -239,6 +239,7 @@ func (c *call) get(key string, opt ReadOptions) error {
 	}
 	c.kept = wire.AppendGet(c.scratch(), []byte(key))
 	c.body = wire.AppendRead(c.body, opt.Consistency, c.kept)
+	c.keyBytes = len(key)
 	return nil
 }
 

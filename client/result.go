@@ -58,7 +58,8 @@ func (c *call) itemResult() (Item, error) {
 	if err != nil {
 		return Item{}, c.malformed(err)
 	}
-	if !bytes.HasSuffix(c.body, it.Key) || it.ModRevision > rev {
+	asked := c.body[len(c.body)-c.keyBytes:]
+	if !bytes.Equal(asked, it.Key) || it.ModRevision > rev {
 		return Item{}, c.malformed(errors.New("the answer is about something else than the question"))
 	}
 	return Item{

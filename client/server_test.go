@@ -134,7 +134,7 @@ func (nw *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	p := &link{node: s, net: theirs, sizes: map[uint64]int{}}
 	p.session = wire.NewSession(wire.SessionConfig{
-		Side: wire.ClientSide, Accepts: true, Requests: int(s.ack.Requests), Bytes: int(s.ack.Bytes), MaxFrame: int(s.ack.MaxFrame),
+		Side: wire.ClientSide, Accepts: true, Requests: int(s.ack.Requests), Bytes: int(s.ack.Bytes),
 	}, 0)
 	s.links[p] = true
 	nw.wg.Go(p.serve)
@@ -252,7 +252,9 @@ func (p *link) greet(f wire.Frame) {
 		p.net.Close()
 		return
 	}
+	maxFrame := ack.MaxFrame
 	p.session.Accept(&ack)
+	ack.MaxFrame = maxFrame
 	p.send(wire.AppendFrame(nil, wire.FrameHelloAck, 0, wire.AppendHelloAck(nil, &ack)))
 }
 

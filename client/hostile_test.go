@@ -1,0 +1,254 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// hostile opens a client whose node says what the test wants: first a good
+// hello, then answer(request) for each request. It returns what the calls get.
+func hostile(t testing.TB, answer func(f wire.Frame) []byte, call func(ctx context.Context, c *Client) error) error {
+	t.Helper()
+	node, stop := context.WithCancel(context.Background())
+	defer stop()
+	c, err := Open(t.Context(), Config{
+		Endpoints: []string{"n1:1"},
+		Dial: func(context.Context, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			context.AfterFunc(node, func() { theirs.Close() })
+			go serveHostile(theirs, answer)
+			return ours, nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	return call(ctx, c)
+}
+
+func serveHostile(nc net.Conn, answer func(f wire.Frame) []byte) {
+	defer nc.Close()
+	out := make(chan []byte, 100)
+	defer close(out)
+	go func() {
+		for b := range out {
+			_, _ = nc.Write(b)
+		}
+	}()
+	var buf []byte
+	chunk := make([]byte, 4096)
+	for {
+		n, err := nc.Read(chunk)
+		if err != nil {
+			return
+		}
+		buf = append(buf, chunk[:n]...)
+		for {
+			f, err := wire.ParseFrame(buf, wire.MaxFrameBytes)
+			if err != nil {
+				break
+			}
+			b := answer(f)
+			if f.Type == wire.FrameHello && b == nil {
+				ack := wire.HelloAck{Version: 1, Name: "n1", MaxFrame: wire.MaxFrameBytes, Requests: 100, Bytes: 1 << 20}
+				b = wire.AppendFrame(nil, wire.FrameHelloAck, 0, wire.AppendHelloAck(nil, &ack))
+			}
+			out <- b
+			buf = buf[f.Size:]
+		}
+	}
+}
+
+// leaderStatus answers a status request: this node leads.
+func leaderStatus(f wire.Frame) []byte {
+	st := wire.NodeStatus{Name: "n1", ID: 1, Role: wire.RoleLeader, State: wire.StateOK, Term: 1, Leader: 1}
+	return wire.AppendFrame(nil, wire.FrameStatusReply, f.ID, wire.AppendStatus(nil, &st))
+}
+
+// Answers that break the protocol end in typed errors: a read was not
+// answered, a write may have been carried out.
+func TestProtocolViolations(t *testing.T) {
+	ok := wire.AppendReplyHeader(nil, 9)
+	f := func(name string, reply func(f wire.Frame) []byte) {
+		t.Run(name, func(t *testing.T) {
+			answer := func(f wire.Frame) []byte {
+				switch f.Type {
+				case wire.FrameHello:
+					return nil
+				case wire.FrameStatus:
+					return leaderStatus(f)
+				}
+				return reply(f)
+			}
+			err := hostile(t, answer, func(ctx context.Context, c *Client) error {
+				_, err := c.Get(ctx, "k")
+				return err
+			})
+			if !errors.Is(err, ErrProtocol) && !errors.Is(err, ErrUnavailable) || OutcomeUnknown(err) {
+				t.Errorf("get: %v", err)
+			}
+			err = hostile(t, answer, func(ctx context.Context, c *Client) error {
+				_, err := c.Put(ctx, "k", nil)
+				return err
+			})
+			if !OutcomeUnknown(err) {
+				t.Errorf("put: %v", err)
+			}
+		})
+	}
+	frame := func(id uint64, t wire.FrameType, body []byte) []byte { return wire.AppendFrame(nil, t, id, body) }
+	f("unknown id", func(f wire.Frame) []byte { return frame(f.ID+1, f.Type+1, append(ok, 0)) })
+	f("old generation", func(f wire.Frame) []byte { return frame(f.ID-1<<32, f.Type+1, append(ok, 0)) })
+	f("wrong type", func(f wire.Frame) []byte { return frame(f.ID, wire.FrameStatusReply, append(ok, 0)) })
+	f("peer frame", func(f wire.Frame) []byte { return frame(f.ID, wire.FrameAppend, nil) })
+	f("empty body", func(f wire.Frame) []byte { return frame(f.ID, f.Type+1, nil) })
+	f("no status", func(f wire.Frame) []byte { return frame(f.ID, f.Type+1, ok) })
+	f("unknown status", func(f wire.Frame) []byte { return frame(f.ID, f.Type+1, append(ok, 77)) })
+	f("bad error", func(f wire.Frame) []byte { return frame(f.ID, wire.FrameError, []byte{1}) })
+	f("connection error", func(f wire.Frame) []byte {
+		return wire.AppendErrorFrame(nil, 0, &wire.Error{Code: wire.CodeSlowReader})
+	})
+	f("flipped bit", func(f wire.Frame) []byte {
+		b := frame(f.ID, f.Type+1, append(ok, 0))
+		b[len(b)-1] ^= 1
+		return b
+	})
+	f("huge frame", func(f wire.Frame) []byte {
+		b := frame(f.ID, f.Type+1, ok)
+		binary.LittleEndian.PutUint32(b, 1<<31)
+		binary.LittleEndian.PutUint32(b[20:], wire.Checksum(b[:20]))
+		return b
+	})
+	f("not our protocol", func(wire.Frame) []byte { return []byte("HTTP/1.1 400 Bad Request\r\n\r\n") })
+}
+
+// The second of two equal answers ends the connection, and completes nothing.
+func TestDuplicateAnswer(t *testing.T) {
+	nw := newNetwork(t, "n1:1")
+	c := nw.open(t, "n1:1")
+	nw.nodes["n1:1"].setScript(func(p *link, f wire.Frame) bool {
+		if f.Type != wire.FrameWrite || f.Body[len(f.Body)-1] != '1' {
+			return false
+		}
+		b := nw.store.answer(f)
+		p.send(b)
+		p.send(b)
+		return true
+	})
+	if _, err := c.Put(t.Context(), "k", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		// The connection may end under the first of these, which says so.
+		if _, err := c.Put(t.Context(), "k", []byte("2")); err != nil && !OutcomeUnknown(err) {
+			t.Fatal(err)
+		}
+	}
+	if n := nw.nodes["n1:1"].dialed(); n != 2 {
+		t.Errorf("dialed %d times, want 2", n)
+	}
+}
+
+// A get whose answer holds another key is refused.
+func TestAnswerForAnotherKey(t *testing.T) {
+	err := hostile(t, func(f wire.Frame) []byte {
+		switch f.Type {
+		case wire.FrameStatus:
+			return leaderStatus(f)
+		case wire.FrameRead:
+			body := append(wire.AppendReplyHeader(nil, 9), byte(wire.StatusOK))
+			return wire.AppendFrame(nil, wire.FrameReadReply, f.ID, wire.AppendItem(body, wire.Item{Key: []byte("other"), ModRevision: 1}))
+		}
+		return nil
+	}, func(ctx context.Context, c *Client) error {
+		_, err := c.Get(ctx, "key")
+		return err
+	})
+	if !errors.Is(err, ErrProtocol) {
+		t.Errorf("get: %v", err)
+	}
+}
+
+// FuzzHostileServer lets a node answer with any bytes at all: nothing panics
+// or hangs, and no call succeeds with what was not an answer to it. The first
+// byte of the input says how: raw bytes, or bodies in well-formed frames.
+func FuzzHostileServer(f *testing.F) {
+	ack := wire.AppendHelloAck(nil, &wire.HelloAck{Version: 1, MaxFrame: 1 << 20, Requests: 4, Bytes: 1 << 20})
+	item := wire.AppendItem([]byte{9, 0, 0, 0, 0, 0, 0, 0, 0}, wire.Item{Key: []byte("k"), Value: []byte("v"), ModRevision: 3})
+	f.Add([]byte{0}, []byte("hello"))
+	f.Add([]byte{0}, wire.AppendFrame(nil, wire.FrameHelloAck, 0, ack))
+	f.Add([]byte{1}, ack)
+	f.Add([]byte{2}, wire.AppendStatus(nil, &wire.NodeStatus{Role: 1, State: 1, Leader: 2, Members: []wire.Member{
+		{ID: 2, Name: "n2", Role: wire.Voter, PeerAddr: "a:1", ClientAddr: "b:1"},
+	}}))
+	f.Add([]byte{3}, item)
+	f.Add([]byte{3}, append(wire.AppendReplyHeader(nil, 9), 0, 1, 1, 0, 0, 0))
+	f.Add([]byte{3}, append(wire.AppendReplyHeader(nil, 9), 2, 1))
+	f.Add([]byte{4}, wire.AppendError(nil, &wire.Error{Code: wire.CodeNotLeader, Leader: "x:1"}))
+	f.Add([]byte{4}, wire.AppendError(nil, &wire.Error{Code: wire.CodeBusy, RetryAfterMs: 1 << 31}))
+	f.Fuzz(func(t *testing.T, mode, data []byte) {
+		if len(mode) == 0 {
+			return
+		}
+		answer := func(f wire.Frame) []byte {
+			switch {
+			case mode[0]%5 == 0:
+				return append([]byte{}, data...)
+			case f.Type == wire.FrameHello && mode[0]%5 == 1:
+				return wire.AppendFrame(nil, wire.FrameHelloAck, 0, data)
+			case f.Type == wire.FrameHello:
+				return nil
+			case f.Type == wire.FrameStatus && mode[0]%5 != 2:
+				return leaderStatus(f)
+			case mode[0]%5 == 4:
+				return wire.AppendFrame(nil, wire.FrameError, f.ID, data)
+			default:
+				return wire.AppendFrame(nil, f.Type+1, f.ID, data)
+			}
+		}
+		synctest.Test(t, func(t *testing.T) { // a second of waiting costs nothing in here
+			if err := hostileQuick(answer); err == nil {
+				t.Fatalf("a call for a key that is not in the answer succeeded")
+			}
+		})
+	})
+}
+
+// hostileQuick runs one call of each kind and returns nil if the get of a key
+// that no answer can hold succeeded.
+func hostileQuick(answer func(f wire.Frame) []byte) error {
+	life, stop := context.WithCancel(context.Background())
+	defer stop()
+	ctx, cancel := context.WithTimeout(life, time.Second)
+	defer cancel()
+	c, err := Open(ctx, Config{Endpoints: []string{"n1:1"}, Dial: func(context.Context, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		context.AfterFunc(life, func() { theirs.Close() })
+		go serveHostile(theirs, answer)
+		return ours, nil
+	}})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, _ = c.Put(ctx, "k", nil)
+	_, _ = c.CompareAndSet(ctx, "k", Absent(), nil)
+	var b Batch
+	b.Delete("k")
+	_, _ = c.Batch(ctx, &b)
+	_, _ = c.ScanPage(ctx, Range{})
+	_, _ = c.Count(ctx, Range{})
+	_, _ = c.Status(ctx, "")
+	_, err = c.Get(ctx, "a key that no answer can hold: it is far too unlikely")
+	return err
+}

@@ -253,6 +253,9 @@ func (c *Config) checkTimes() error {
 
 func (c *Config) checkSizes() error {
 	l := c.Limits
+	if c.SegmentBytes%512 != 0 || c.SegmentBytes > 4<<30 {
+		return fmt.Errorf("segments of %d bytes: use a multiple of 512, at most %d", c.SegmentBytes, int64(4)<<30)
+	}
 	for _, s := range []struct {
 		what       string
 		value, min int64

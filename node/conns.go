@@ -157,7 +157,7 @@ func (l *loop) traffic(c *conn) gnet.Action {
 		l.discardAll(c.gc)
 		return gnet.None
 	}
-	if c.gc.InboundBuffered() < c.need {
+	if l.self == nil || c.gc.InboundBuffered() < c.need { // self: begin will come back
 		return gnet.None
 	}
 	buf, err := c.gc.Peek(-1)

@@ -347,8 +347,22 @@ func boundAddr(eng gnet.Engine, addr string) (string, int, error) {
 	return net.JoinHostPort(host, strconv.Itoa(port)), port, nil
 }
 
-// begin gives the loop its state. It runs on the loop.
+// begin gives the loop its state, and hears those who were faster than that. It
+// runs on the loop.
 func (l *loop) begin(id *wal.Identity, st *raft.State) error {
+	if err := l.identify(id, st); err != nil {
+		return err
+	}
+	for _, c := range l.conns.slots {
+		if c != nil {
+			l.traffic(c)
+		}
+	}
+	l.publish(l.clock())
+	return nil
+}
+
+func (l *loop) identify(id *wal.Identity, st *raft.State) error {
 	n, names := l.n, l.cfg.clusterNames()
 	s := &self{
 		name: id.Name, replica: id.Replica, list: l.cfg.Cluster, cluster: id.Cluster,

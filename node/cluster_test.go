@@ -1,0 +1,389 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/osfs"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+func (c *testCluster) converged(want wire.Index) error {
+	var hash uint64
+	var at wire.Index
+	for i, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		st := n.Status()
+		if st.Applied < want {
+			return fmt.Errorf("%s has applied %d of %d", st.Name, st.Applied, want)
+		}
+		if at != 0 && (st.Applied != at || st.Hash != hash) {
+			return fmt.Errorf("n%d: hash %x at %d, another has %x at %d", i+1, st.Hash, st.Applied, hash, at)
+		}
+		hash, at = st.Hash, st.Applied
+	}
+	return nil
+}
+
+func TestThreeNodesReplicate(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	lead := c.leader()
+	for i := range 20 {
+		c.put(fmt.Sprintf("k%d", i), fmt.Sprintf("v%d", i))
+	}
+	eventually(t, "same state everywhere", func() error { return c.converged(22) })
+	for _, n := range c.nodes {
+		c.wantGet(n, wire.Stale, "k7", "v7")
+		if st := n.Status(); len(st.Members) != 3 || st.Cluster.IsZero() || st.Cluster != lead.Status().Cluster {
+			t.Errorf("%s: cluster %s with %d members", st.Name, st.Cluster, len(st.Members))
+		}
+	}
+	c.wantGet(lead, wire.Linearizable, "k7", "v7")
+	follower := c.nodes[(c.index(lead)+1)%3]
+	conn := mustConnect(t, follower.ClientAddr())
+	err := conn.put("k", "v")
+	var e *wire.Error
+	if !errors.As(err, &e) || e.Code != wire.CodeNotLeader || e.Leader != lead.ClientAddr() {
+		t.Errorf("write to a follower: %v, want the way to %s", err, lead.ClientAddr())
+	}
+	for _, n := range c.nodes {
+		shutdown(t, n)
+	}
+}
+
+func TestLeaderIsKilled(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.put("before", "1")
+	lead := c.leader()
+	i := c.index(lead)
+	lead.Kill()
+	c.nodes[i] = nil
+	c.put("after", "2")
+	next := c.leader()
+	c.wantGet(next, wire.Linearizable, "before", "1")
+	for k := range 50 {
+		c.put(fmt.Sprintf("more%d", k), "x")
+	}
+	c.nodes[i] = start(t, c.cfgs[i])
+	eventually(t, "the killed node to catch up", func() error { return c.converged(next.Status().Applied) })
+	c.wantGet(c.nodes[i], wire.Stale, "after", "2")
+}
+
+func TestAllKilledAndRestarted(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	acked := make([]int, 4)
+	for w := range acked {
+		wg.Go(func() { acked[w] = c.writeUntil(&stop, w) })
+	}
+	eventually(t, "some load", func() error {
+		if lead := c.leader(); lead.Status().Applied < 300 {
+			return fmt.Errorf("applied %d", lead.Status().Applied)
+		}
+		return nil
+	})
+	var kills sync.WaitGroup
+	for _, n := range c.nodes {
+		kills.Go(n.Kill)
+	}
+	kills.Wait()
+	stop.Store(true)
+	wg.Wait()
+	for i := range c.nodes {
+		c.nodes[i] = start(t, c.cfgs[i])
+	}
+	lead := c.leader()
+	conn := mustConnect(t, lead.ClientAddr())
+	for w, n := range acked {
+		for k := range n {
+			if got, err := conn.get(wire.Linearizable, fmt.Sprintf("w%d-%d", w, k)); err != nil || got != "v" {
+				t.Fatalf("acknowledged write w%d-%d of %d: %q, %v", w, k, n, got, err)
+			}
+		}
+	}
+}
+
+// writeUntil puts keys one after the other and returns how many were
+// acknowledged.
+func (c *testCluster) writeUntil(stop *atomic.Bool, w int) int {
+	for n := 0; ; {
+		conn, err := connect(c.nodes[n%3].ClientAddr())
+		for err == nil && !stop.Load() {
+			if err = conn.put(fmt.Sprintf("w%d-%d", w, n), "v"); err == nil {
+				n++
+			} else if isCode(err, wire.CodeNotLeader) {
+				var e *wire.Error
+				errors.As(err, &e)
+				_ = conn.Close()
+				conn, err = connect(e.Leader)
+			}
+		}
+		if conn != nil {
+			_ = conn.Close()
+		}
+		if stop.Load() || err != nil && n > 0 {
+			return n
+		}
+	}
+}
+
+// A follower whose folder was wiped is not let in under its old name, and says
+// why.
+func TestWipedFollowerIsRefused(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.put("k", "v")
+	i := (c.index(c.leader()) + 1) % 3
+	c.nodes[i].Kill()
+	if err := os.RemoveAll(c.cfgs[i].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, c.cfgs[i])
+	c.nodes[i] = nil
+	if err := n.Wait(); !isCode(err, wire.CodeNotFresh) || !strings.Contains(err.Error(), c.leader().Status().Cluster.String()) {
+		t.Errorf("wiped node stopped with %v", err)
+	}
+	c.put("k2", "v2")
+}
+
+// Two wiped nodes of three cannot found an empty cluster beside the third.
+func TestTwoWipedNodesDoNotFound(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.put("k", "v")
+	eventually(t, "all founded", func() error { return c.converged(3) })
+	for _, i := range []int{0, 1} {
+		c.nodes[i].Kill()
+		if err := os.RemoveAll(c.cfgs[i].DataDir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, i := range []int{0, 1} {
+		c.nodes[i] = start(t, c.cfgs[i])
+	}
+	for _, i := range []int{0, 1} {
+		if err := c.nodes[i].Wait(); !isCode(err, wire.CodeNotFresh) {
+			t.Errorf("wiped node n%d stopped with %v", i+1, err)
+		}
+	}
+	c.nodes[0], c.nodes[1] = nil, nil
+	c.wantGet(c.nodes[2], wire.Stale, "k", "v")
+}
+
+// While a member is missing, the cluster is not founded and says for whom it
+// waits.
+func TestFoundingWaitsForAll(t *testing.T) {
+	addrs := freeAddrs(t, 2)
+	cfg := testConfig(t, "n1")
+	cfg.PeerListen, cfg.Cluster = addrs[0], map[string]string{"n1": addrs[0], "n2": addrs[1]}
+	n1 := start(t, cfg)
+	conn := mustConnect(t, n1.ClientAddr())
+	if err := conn.put("k", "v"); !isCode(err, wire.CodeUnavailable) || !strings.Contains(err.Error(), "waiting for n2") {
+		t.Errorf("write while founding: %v", err)
+	}
+	if reasons := strings.Join(n1.notReady(), " "); !strings.Contains(reasons, "waiting for n2") {
+		t.Errorf("ready while founding: %s", reasons)
+	}
+	other := testConfig(t, "n2")
+	other.PeerListen = addrs[1]
+	other.Cluster = map[string]string{"n1": addrs[0], "n2": addrs[1], "n3": "127.0.0.1:1"}
+	wrong := start(t, other)
+	eventually(t, "the different lists to be noticed", func() error {
+		if wrong.published.get().founding == "" {
+			t.Fatal("founded with different lists")
+		}
+		if s := n1.published.get(); s.refused == 0 {
+			return errors.New("nothing refused")
+		}
+		return nil
+	})
+	wrong.Kill()
+	other.Cluster = cfg.Cluster
+	n2 := start(t, other)
+	c := &testCluster{t: t, nodes: []*Node{n1, n2}}
+	c.put("k", "v")
+}
+
+// tracedFS notes which values were written to which log and then synced.
+type tracedFS struct {
+	FS
+	tr   *trace
+	node int
+}
+
+type trace struct {
+	mu      sync.Mutex
+	written [3]map[string]bool
+	synced  [3]map[string]bool
+	hold    [3]chan struct{} // not nil: syncs of that node wait
+	waiting [3]int
+}
+
+type tracedFile struct {
+	wal.File
+	fs *tracedFS
+}
+
+func (f *tracedFS) wrap(name string, file wal.File, err error) (wal.File, error) {
+	if err != nil || !strings.HasSuffix(name, ".seg") {
+		return file, err
+	}
+	return &tracedFile{file, f}, nil
+}
+
+func (f *tracedFS) Create(name string) (wal.File, error) {
+	file, err := f.FS.Create(name)
+	return f.wrap(name, file, err)
+}
+
+func (f *tracedFS) Open(name string) (wal.File, error) {
+	file, err := f.FS.Open(name)
+	return f.wrap(name, file, err)
+}
+
+// WriteAt notes every value "<n>" in what is written.
+func (f *tracedFile) WriteAt(p []byte, off int64) (int, error) {
+	tr := f.fs.tr
+	tr.mu.Lock()
+	for rest := string(p); ; {
+		_, after, found := strings.Cut(rest, "<value ")
+		if !found {
+			break
+		}
+		if value, _, closed := strings.Cut(after, ">"); closed {
+			tr.written[f.fs.node][value] = true
+		}
+		rest = after
+	}
+	tr.mu.Unlock()
+	return f.File.WriteAt(p, off)
+}
+
+// Sync notes what was written before it began and is durable when it returns.
+func (f *tracedFile) Sync() error {
+	tr, i := f.fs.tr, f.fs.node
+	tr.mu.Lock()
+	var before []string
+	for v := range tr.written[i] {
+		before = append(before, v)
+	}
+	hold := tr.hold[i]
+	if hold != nil {
+		tr.waiting[i]++
+	}
+	tr.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	err := f.File.Sync()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, v := range before {
+		if err == nil {
+			tr.synced[i][v] = true
+		}
+	}
+	return err
+}
+
+func (tr *trace) copies(value string) (n int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i := range tr.synced {
+		if tr.synced[i][value] {
+			n++
+		}
+	}
+	return n
+}
+
+func newTrace() *trace {
+	tr := &trace{}
+	for i := range tr.written {
+		tr.written[i], tr.synced[i] = map[string]bool{}, map[string]bool{}
+	}
+	return tr
+}
+
+func (tr *trace) fs(i int) func(string) (FS, error) {
+	return func(dir string) (FS, error) {
+		fs, err := osfs.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		return &tracedFS{FS: fs, tr: tr, node: i}, nil
+	}
+}
+
+// A write is answered only after two of three nodes have synced the group that
+// holds it; and while the disks of two nodes hang, it is not.
+func TestSyncComesBeforeTheAnswer(t *testing.T) {
+	tr := newTrace()
+	c := newCluster(t, 3, func(i int, cfg *Config) {
+		cfg.OpenFS = tr.fs(i)
+		cfg.ElectionTicks = 100 // a hanging disk is no reason for an election here
+	})
+	lead := c.leader()
+	conn := mustConnect(t, lead.ClientAddr())
+	for i := range 100 {
+		v := fmt.Sprint(i)
+		if err := conn.put("k", "<value "+v+">"); err != nil {
+			t.Fatal(err)
+		}
+		if n := tr.copies(v); n < 2 {
+			t.Fatalf("write %d was answered with %d synced copies", i, n)
+		}
+	}
+	holds := tr.holdAll()
+	if _, err := conn.Write(conn.putFrame("k", "<value held>")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all three syncs to hang", func() error { return tr.allWaiting() })
+	if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := conn.next(); err == nil || isCode(err, wire.CodeUnknown) {
+		t.Fatalf("answered by %v %v while every sync hangs", f.Type, err)
+	}
+	close(holds[0])
+	close(holds[1])
+	if err := conn.SetReadDeadline(time.Now().Add(testPatience)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := conn.next(); err != nil || f.Type != wire.FrameWriteReply {
+		t.Fatalf("answered by %v %v after two syncs", f.Type, err)
+	}
+	if n := tr.copies("held"); n != 2 {
+		t.Errorf("answered with %d synced copies", n)
+	}
+	close(holds[2])
+}
+
+func (tr *trace) holdAll() (holds [3]chan struct{}) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i := range holds {
+		holds[i] = make(chan struct{})
+		tr.hold[i], tr.waiting[i] = holds[i], 0
+	}
+	return holds
+}
+
+func (tr *trace) allWaiting() error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i, n := range tr.waiting {
+		if n == 0 {
+			return fmt.Errorf("node %d does not sync", i)
+		}
+	}
+	return nil
+}

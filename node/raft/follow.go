@@ -133,7 +133,9 @@ func (r *Raft) acknowledge() {
 }
 
 // stepRound answers a leader's round. The answer says "you lead this term" and
-// nothing about the log, so it needs no disk but the term's.
+// nothing about the disk, so it needs none but the term's. Index says how far
+// this node has verified its log: after a restart it may know less about itself
+// than the leader does, and cannot follow the commit index then.
 func (r *Raft) stepRound(m *wire.PeerMessage) error {
 	if m.Term < r.term {
 		r.answerOldTerm(m)
@@ -145,7 +147,7 @@ func (r *Raft) stepRound(m *wire.PeerMessage) error {
 	r.becomeFollower(m.Term, m.From)
 	r.heardLeader()
 	r.commitTo(min(m.Commit, r.follow.verified))
-	r.emit(wire.PeerMessage{Type: wire.FrameRoundReply, To: m.From, Round: m.Round})
+	r.emit(wire.PeerMessage{Type: wire.FrameRoundReply, To: m.From, Round: m.Round, Index: r.follow.verified})
 	return nil
 }
 

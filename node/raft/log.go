@@ -200,18 +200,22 @@ func (l *raftLog) growOffsets() {
 	l.offs = bigger
 }
 
-func sameChunk(a, b []byte) bool { return &a[:1][0] == &b[:1][0] }
+// sameChunk reports whether two slices start the same chunk; a segment that was
+// dropped has none.
+func sameChunk(a, b []byte) bool { return cap(a) > 0 && cap(b) > 0 && &a[:1][0] == &b[:1][0] }
 
 // truncate removes entry from and all after it.
 func (l *raftLog) truncate(from wire.Index) {
 	if from <= l.commit {
 		panic(fmt.Sprintf("BUG: truncating at %d below commit index %d", from, l.commit))
 	}
+	after := l.last + 1 // the first entry behind the last segment
 	for n := len(l.segs); n > 0 && l.segs[n-1].first >= from; n-- {
+		after = l.segs[n-1].first
 		l.drop(n - 1)
 		l.segs = l.segs[:n-1]
 	}
-	if n := len(l.segs); n > 0 && from <= l.last {
+	if n := len(l.segs); n > 0 && from < after {
 		l.segs[n-1].end = int(l.offs[int(from)&(len(l.offs)-1)])
 	}
 	for n := len(l.runs); n > 0 && l.runs[n-1].First >= from; n-- {

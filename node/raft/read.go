@@ -88,6 +88,9 @@ func (r *Raft) stepRoundReply(m *wire.PeerMessage) error {
 	}
 	p.active = true
 	p.acked = max(p.acked, m.Round)
+	if p.state == Replicate && m.Index < p.match && m.Round == r.rounds.last {
+		r.sendAt(p, nil) // it was restarted: an empty Append verifies its log
+	}
 	r.confirmRounds()
 	return nil
 }

@@ -1,0 +1,411 @@
+package raft
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run only this seed of the random cluster test")
+	seedsFlag = flag.Uint64("seeds", 300, "how many seeds the random cluster test runs")
+)
+
+// history is what the checkers remember of a run.
+type history struct {
+	leaders   map[wire.Term]wire.NodeID // election safety
+	committed []stored                  // the one true log: index i at [i-1]
+	commitAt  []wire.Term               // the leader's term when it was first seen committed
+	leases    []grantedLease
+	reads     []openRead
+	served    int
+}
+
+type grantedLease struct {
+	leader wire.NodeID
+	term   wire.Term
+	until  int64
+}
+
+type openRead struct {
+	node   wire.NodeID
+	ticket Read
+	floor  wire.Index // highest index committed anywhere when the read arrived
+}
+
+// chaos drives a network with seeded faults: messages are lost, repeated and
+// reordered; nodes crash, lose what is not durable, and restart; disks are
+// slow; links are cut; voters change.
+type chaos struct {
+	*network
+	t    *testing.T
+	rng  *rand.Rand
+	hist history
+	seed uint64
+}
+
+func (c *chaos) fail(format string, args ...any) {
+	c.t.Helper()
+	c.t.Fatalf("seed %d: %s", c.seed, fmt.Sprintf(format, args...))
+}
+
+func TestRandomClustersStaySafe(t *testing.T) {
+	first, last := uint64(1), *seedsFlag
+	if *seedFlag != 0 {
+		first, last = *seedFlag, *seedFlag
+	}
+	commits, reads := 0, 0
+	for seed := first; seed <= last; seed++ {
+		c := &chaos{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1))}
+		c.hist.leaders = map[wire.Term]wire.NodeID{}
+		small := c.rng.IntN(2) == 0
+		c.network = newNetwork([]int{3, 3, 3, 5}[c.rng.IntN(4)], c.rng.IntN(2), func(cfg *Config) {
+			cfg.Seed = seed
+			cfg.TailBytes = []int{1 << 10, 1 << 20}[c.rng.IntN(2)]
+			if small { // one entry in a message: what figure 8 needs
+				cfg.MaxAppendBytes, cfg.MaxInflightBytes = 100, 300
+			}
+		})
+		c.run()
+		commits += len(c.hist.committed)
+		reads += c.hist.served
+	}
+	t.Logf("%d entries committed, %d reads served", commits, reads)
+	if last-first >= 50 && (commits < 1000 || reads < 300) {
+		t.Errorf("the runs did too little to prove anything")
+	}
+}
+
+func (c *chaos) run() {
+	for range 3000 {
+		c.step()
+		c.check()
+	}
+	c.heal()
+}
+
+// step makes one random thing happen.
+func (c *chaos) step() {
+	n := c.nodes[c.rng.IntN(len(c.nodes))]
+	switch p := c.rng.IntN(1000); {
+	case p < 4:
+		c.crashOne(n)
+	case p < 5:
+		n.hang = !n.hang
+	case p < 8:
+		c.cutOne()
+	case p < 12:
+		c.cuts = nil
+	case p < 15:
+		c.changeMembers(n)
+	case p < 60:
+		c.network.now += int64(c.rng.IntN(2)) * tickNanos / 4
+		c.tickAll()
+	case p < 140:
+		c.work(n)
+	case p < 440:
+		c.activate(n)
+	case p < 600:
+		if n.core != nil {
+			c.sync(n, 1+c.rng.IntN(2))
+		}
+	default:
+		for range 1 + c.rng.IntN(4) {
+			c.message()
+		}
+	}
+	if n.core != nil {
+		c.observe(n)
+	}
+}
+
+func (c *chaos) crashOne(n *node) {
+	if n.core == nil {
+		c.restart(n)
+		return
+	}
+	if c.rng.IntN(2) == 0 { // a new leader is the most interesting victim
+		for _, o := range c.nodes {
+			if o.core != nil && o.core.role == Leader && o.core.log.commit < o.core.termStart {
+				n = o
+			}
+		}
+	}
+	// A prefix of what was on its way may have reached the disk.
+	for _, op := range n.ops[:c.rng.IntN(len(n.ops)+1)] {
+		n.persist(op)
+	}
+	n.crash()
+}
+
+func (c *chaos) restart(n *node) {
+	if err := n.start(!n.voted && len(n.log) == 0); err != nil {
+		c.fail("node %d does not start: %v", n.id, err)
+	}
+	n.core.SetNow(c.now)
+}
+
+func (c *chaos) cutOne() {
+	a, b := c.nodes[c.rng.IntN(len(c.nodes))].id, c.nodes[c.rng.IntN(len(c.nodes))].id
+	c.cuts = append(c.cuts, [2]wire.NodeID{a, b}) // one way
+	if c.rng.IntN(2) == 0 {
+		c.cuts = append(c.cuts, [2]wire.NodeID{b, a})
+	}
+}
+
+// changeMembers takes a random legal or illegal step of joint consensus.
+func (c *chaos) changeMembers(n *node) {
+	if n.core == nil || n.core.role != Leader {
+		return
+	}
+	cur, _ := n.core.Membership()
+	m := *cur
+	m.Members = slices.Clone(cur.Members)
+	m.Outgoing = nil
+	if len(cur.Outgoing) == 0 {
+		for _, mb := range cur.Members {
+			if mb.Role == wire.Voter {
+				m.Outgoing = append(m.Outgoing, mb.ID)
+			}
+		}
+		k := c.rng.IntN(len(m.Members))
+		m.Members[k].Role = wire.Voter + wire.Learner - m.Members[k].Role
+	}
+	if m.Check() == nil {
+		_, _ = c.proposeConfig(n.id, m)
+	}
+}
+
+// work proposes and reads.
+func (c *chaos) work(n *node) {
+	if n.core == nil {
+		return
+	}
+	if _, err := c.propose(n.id, fmt.Sprint(c.rng.Uint32())); err != nil {
+		return
+	}
+	if ticket, err := n.core.ReadIndex(); err == nil {
+		c.hist.reads = append(c.hist.reads, openRead{n.id, ticket, wire.Index(len(c.hist.committed))})
+	}
+}
+
+func (c *chaos) activate(n *node) {
+	if n.core == nil {
+		return
+	}
+	c.ready(n)
+	if i := n.core.Commit(); c.rng.IntN(2) == 0 {
+		n.core.Applied(i)
+	}
+	if c.rng.IntN(100) == 0 {
+		n.core.PeerDown(c.nodes[c.rng.IntN(len(c.nodes))].id)
+	}
+}
+
+// message delivers, repeats or loses one message, mostly an old one.
+func (c *chaos) message() {
+	if len(c.msgs) == 0 {
+		return
+	}
+	k := 0
+	if c.rng.IntN(3) == 0 {
+		k = c.rng.IntN(len(c.msgs))
+	}
+	switch p := c.rng.IntN(100); {
+	case p < 3:
+		c.msgs = slices.Delete(c.msgs, k, k+1)
+		return
+	case p < 6:
+		c.msgs = append(c.msgs, c.msgs[k])
+	}
+	m := c.msgs[k]
+	c.msgs = slices.Delete(c.msgs, k, k+1)
+	to := c.node(m.To)
+	if to.core == nil || slices.Contains(c.cuts, [2]wire.NodeID{m.From, m.To}) {
+		return
+	}
+	if err := to.core.Step(&m); err != nil {
+		c.fail("step of %s: %v", describe(&m), err)
+	}
+	c.observe(to)
+}
+
+// observe checks one node after an event.
+func (c *chaos) observe(n *node) {
+	r := n.core
+	if r.role == Leader {
+		if other, ok := c.hist.leaders[r.term]; ok && other != n.id {
+			c.fail("term %d has leaders %d and %d", r.term, other, n.id)
+		}
+		if _, ok := c.hist.leaders[r.term]; !ok {
+			c.hist.leaders[r.term] = n.id
+			c.checkCompleteness(n)
+		}
+		c.checkLease(n)
+		c.serveReads(n)
+	}
+	for i := wire.Index(len(c.hist.committed)) + 1; i <= r.log.commit; i++ {
+		c.hist.committed = append(c.hist.committed, c.entry(n, i))
+		c.hist.commitAt = append(c.hist.commitAt, r.term)
+	}
+}
+
+// entry returns entry i of a node, from memory or else from its disk.
+func (c *chaos) entry(n *node, i wire.Index) stored {
+	b := n.core.Entries(i, i+1, 0)
+	if b == nil {
+		if int(i) > len(n.log) {
+			c.fail("node %d: entry %d is neither in memory nor on the disk", n.id, i)
+		}
+		return n.log[i-1]
+	}
+	return parseStored(b)[0]
+}
+
+// checkCompleteness: a new leader holds every entry that was committed.
+func (c *chaos) checkCompleteness(n *node) {
+	for k, e := range c.hist.committed {
+		if t, _ := n.core.log.term(e.index); t != e.term && c.hist.commitAt[k] < n.core.term {
+			c.fail("leader %d of term %d has term %d at committed %d/t%d", n.id, n.core.term, t, e.index, e.term)
+		}
+	}
+}
+
+// checkLease: while a lease holds, no other node leads a later term.
+func (c *chaos) checkLease(n *node) {
+	for _, l := range c.hist.leases {
+		if l.leader != n.id && l.term < n.core.term && c.now < l.until && n.core.log.last == n.core.termStart && n.core.elapsed == 0 {
+			c.fail("node %d leads term %d at %d, lease of %d in term %d lasts until %d", n.id, n.core.term, c.now, l.leader, l.term, l.until)
+		}
+	}
+	if until := n.core.LeaseUntil(); until > c.now {
+		c.hist.leases = append(slices.DeleteFunc(c.hist.leases, func(l grantedLease) bool { return l.leader == n.id || l.until < c.now }),
+			grantedLease{n.id, n.core.term, until})
+	}
+}
+
+// serveReads: a confirmed read sees everything that was committed before it.
+func (c *chaos) serveReads(n *node) {
+	c.hist.reads = slices.DeleteFunc(c.hist.reads, func(rd openRead) bool {
+		if rd.node != n.id {
+			return false
+		}
+		if n.core.term != rd.ticket.Term {
+			return true
+		}
+		if n.core.Confirmed() < rd.ticket.Round {
+			return false
+		}
+		if rd.ticket.Index < rd.floor {
+			c.fail("read at node %d of term %d sees %d, %d was committed before it", n.id, rd.ticket.Term, rd.ticket.Index, rd.floor)
+		}
+		c.hist.served++
+		return true
+	})
+}
+
+// check compares all nodes: log matching, and committed entries on the disks of
+// a majority.
+func (c *chaos) check() {
+	for _, n := range c.nodes {
+		if n.core == nil {
+			continue
+		}
+		if n.core.log.commit > wire.Index(len(c.hist.committed)) {
+			c.observe(n)
+		}
+		for i := wire.Index(1); i <= n.core.log.commit; i++ {
+			if e := c.hist.committed[i-1]; i+3 > n.core.log.commit {
+				if got := c.entry(n, i); got.term != e.term || !bytes.Equal(got.data, e.data) {
+					c.fail("node %d committed %d/t%d, another t%d", n.id, i, got.term, e.term)
+				}
+			}
+		}
+	}
+	if k := len(c.hist.committed); k > 0 && c.rng.IntN(8) == 0 {
+		c.checkDurable(c.hist.committed[k-1])
+		c.checkDurable(c.hist.committed[c.rng.IntN(k)])
+	}
+}
+
+// checkDurable: a committed entry is on the disks of enough nodes that no
+// quorum can form without one. Membership changes flip one role at a time, so
+// that a majority of all members is not the measure: one disk always is, and
+// with fixed members a majority.
+func (c *chaos) checkDurable(e stored) {
+	have := 0
+	for _, n := range c.nodes {
+		if int(e.index) <= len(n.log) && n.log[e.index-1].term == e.term {
+			have++
+		}
+	}
+	voters := c.fixedVoters()
+	if voters > 0 && have < voters/2+1 || have == 0 {
+		c.fail("committed entry %d/t%d is on %d disks of %d voters", e.index, e.term, have, voters)
+	}
+}
+
+// fixedVoters returns the number of voters if the configuration never changed.
+func (c *chaos) fixedVoters() int {
+	voters := 0
+	for _, n := range c.nodes {
+		if n.core != nil && n.core.configs[0].Index+n.core.configs[len(n.core.configs)-1].Index > 0 {
+			return 0
+		}
+		for _, e := range n.log {
+			if wire.EntryType(e.data[4]) == wire.EntryConfig {
+				return 0
+			}
+		}
+	}
+	for _, m := range c.nodes[0].boot.Members {
+		if m.Role == wire.Voter {
+			voters++
+		}
+	}
+	return voters
+}
+
+// heal ends all faults: the cluster must elect a leader, commit and agree.
+func (c *chaos) heal() {
+	c.cuts = nil
+	for _, n := range c.nodes {
+		n.hang = false
+		if n.core == nil {
+			c.restart(n)
+		}
+	}
+	for range 400 {
+		c.tickAll()
+		c.settle()
+		for _, n := range c.nodes {
+			c.observe(n)
+		}
+		if l := c.leader(); l != nil && l.core.log.commit == l.core.log.last && l.core.log.commit >= l.core.termStart {
+			if same := !slices.ContainsFunc(c.nodes, func(n *node) bool {
+				return n.core.find(n.id) != nil && l.core.find(n.id) != nil && n.core.log.commit != l.core.log.commit
+			}); same {
+				c.check()
+				return
+			}
+		}
+	}
+	for _, n := range c.nodes {
+		c.t.Logf("node %d: %s durable %d", n.id, brief(n.core), n.core.log.durable)
+	}
+	c.fail("the cluster does not heal")
+}
+
+func (c *chaos) leader() *node {
+	for _, n := range c.nodes {
+		if n.core != nil && n.core.role == Leader {
+			return n
+		}
+	}
+	return nil
+}

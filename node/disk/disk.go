@@ -87,7 +87,7 @@ func firstIndex(run []byte) wire.Index { return wire.Index(binary.LittleEndian.U
 
 // Read carries out one read. The data is the caller's.
 func (d *Disk) Read(q replica.ReadRequest) replica.ReadDone {
-	done := replica.ReadDone{Peer: q.Peer, Lo: q.Lo}
+	done := replica.ReadDone{Peer: q.Peer, Lo: q.Lo, Hi: q.Hi}
 	data, err := d.store.Read(nil, q.Lo, q.MaxBytes)
 	if err != nil {
 		done.Err = fmt.Errorf("cannot read entries from %d on: %w", q.Lo, err)

@@ -38,17 +38,36 @@ func (r *Replica) apply() {
 func (r *Replica) nextCommitted(commit wire.Index, maxBytes int) []byte {
 	lo := r.applied + 1
 	if b := r.raft.Entries(lo, commit+1, maxBytes); len(b) > 0 {
-		r.fetched = ReadDone{}
 		return b
 	}
-	if b := r.fetched.Data; len(b) > 0 && r.fetched.Lo == lo {
-		r.fetched = ReadDone{}
+	if b := r.fetched; len(b) > 0 {
+		r.fetched = nil
 		return b
 	}
 	if !r.fetching {
 		r.fetching = true
-		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: commit + 1, MaxBytes: r.cfg.ApplyBytes})
+		hi := min(commit+1, r.raft.Status().MemFirst)
+		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: hi, MaxBytes: r.cfg.ApplyBytes})
 	}
+	return nil
+}
+
+// takeFetched keeps what was read back of the committed entries that it was
+// asked for. Nothing at or above hi may be used: those entries are in memory
+// because the disk may still hold others in their place.
+func (r *Replica) takeFetched(d *ReadDone) error {
+	end := 0
+	for next := d.Lo; next < d.Hi && end < len(d.Data); next++ {
+		e, err := wire.ParseEntry(d.Data[end:])
+		if err != nil || e.Index != next {
+			return fmt.Errorf("entry %d read back as entry %d: %w", next, e.Index, err)
+		}
+		end += e.Size
+	}
+	if d.Lo != r.applied+1 || end == 0 {
+		return fmt.Errorf("asked for entries from %d on, got %d bytes from %d on", r.applied+1, end, d.Lo)
+	}
+	r.fetched = d.Data[:end]
 	return nil
 }
 

@@ -120,7 +120,7 @@ func (c *cluster) finish(m *member) bool {
 			m.rep.Stored(replica.Completion{Seq: s.Seq})
 		}
 		for _, q := range reads {
-			m.rep.EntriesRead(replica.ReadDone{Peer: q.Peer, Lo: q.Lo, Data: append([]byte(nil), m.log[q.Lo-1]...)})
+			m.rep.EntriesRead(replica.ReadDone{Peer: q.Peer, Lo: q.Lo, Hi: q.Hi, Data: append([]byte(nil), m.log[q.Lo-1]...)})
 		}
 	})
 	return true

@@ -46,7 +46,7 @@ type Replica struct {
 	assigned int
 	// fetching is set while committed entries are being read back from disk.
 	fetching bool
-	fetched  ReadDone
+	fetched  []byte // entries from applied+1 on, read back
 
 	clients []clientAddr // where members take client requests, as they said
 
@@ -218,11 +218,12 @@ func (r *Replica) EntriesRead(d ReadDone) {
 		return
 	}
 	r.fetching = false
+	if d.Err == nil {
+		d.Err = r.takeFetched(&d)
+	}
 	if d.Err != nil {
 		r.fence(fmt.Errorf("cannot read committed entries from %d on: %w", d.Lo, d.Err))
-		return
 	}
-	r.fetched = d
 }
 
 // Applied returns the last applied index.

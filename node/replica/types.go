@@ -81,10 +81,10 @@ type ReadRequest struct {
 
 // ReadDone answers a ReadRequest. Data is handed over: nobody changes it later.
 type ReadDone struct {
-	Peer wire.NodeID
-	Lo   wire.Index
-	Data []byte
-	Err  error
+	Peer   wire.NodeID
+	Lo, Hi wire.Index // of the request
+	Data   []byte     // entries from Lo on; may go beyond Hi
+	Err    error
 }
 
 // PeerFrames are encoded frames for one member, to be written to its link or,

@@ -1,0 +1,432 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dnode-engine/dnode/node/raft"
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// entryID identifies an entry's content at an index.
+type entryID struct {
+	term wire.Term
+	crc  uint32
+}
+
+type logPos struct {
+	index wire.Index
+	term  wire.Term
+}
+
+// created is what is known of an entry wherever it is met.
+type created struct {
+	crc      uint32
+	prevTerm wire.Term
+}
+
+type committed struct {
+	entryID
+	by wire.Term // term of the member that first applied it: at least the committing term
+}
+
+type votePos struct {
+	node wire.NodeID
+	term wire.Term
+}
+
+// checker holds the global truth that every node's behaviour is held against.
+type checker struct {
+	leaders   map[wire.Term]wire.NodeID
+	votes     map[votePos]wire.NodeID
+	entries   map[logPos]created
+	committed []committed           // at index-1
+	hashes    map[wire.Index]uint64 // state hash at applied index
+	nodes     []nodeTruth
+}
+
+// nodeTruth is what the checker knows of one node.
+type nodeTruth struct {
+	log     []entryID // the log as the node last changed it, in memory
+	disk    []entryID // what is synced: survives any crash
+	inWrite [][]entryID
+	inFirst []wire.Index
+	applied wire.Index
+	term    wire.Term // highest term it has told anyone
+}
+
+func newChecker(nodes int) *checker {
+	return &checker{
+		leaders: map[wire.Term]wire.NodeID{},
+		votes:   map[votePos]wire.NodeID{},
+		entries: map[logPos]created{},
+		hashes:  map[wire.Index]uint64{},
+		nodes:   make([]nodeTruth, nodes),
+	}
+}
+
+// overlay puts run, which begins at first, over a log.
+func overlay(log []entryID, first wire.Index, run []entryID) ([]entryID, error) {
+	if int(first) > len(log)+1 {
+		return nil, fmt.Errorf("entry %d follows a log that ends at %d", first, len(log))
+	}
+	return append(log[:first-1], run...), nil
+}
+
+// logged checks what a node adds to its log: an entry is determined by index and
+// term, and so is the term before it; nothing committed is replaced.
+func (k *checker) logged(n *node, s *replica.Store) error {
+	t := &k.nodes[n.index]
+	first, ids, err := k.parseRuns(t, s.Append)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	if int(first) <= len(t.log) {
+		n.c.stats.Superseded += len(t.log) - int(first) + 1
+	}
+	if first <= t.applied {
+		return fmt.Errorf("log: node %d replaces entry %d, but has applied %d", n.id, first, t.applied)
+	}
+	t.log, err = overlay(t.log, first, ids)
+	if err == nil && len(t.log) != int(s.Last) {
+		err = fmt.Errorf("log: node %d says its last entry is %d, it is %d", n.id, s.Last, len(t.log))
+	}
+	return err
+}
+
+func (k *checker) parseRuns(t *nodeTruth, runs [][]byte) (first wire.Index, ids []entryID, err error) {
+	var next wire.Index
+	var prev wire.Term
+	for _, b := range runs {
+		for len(b) > 0 {
+			e, err := wire.ParseEntry(b)
+			if err != nil {
+				return 0, nil, fmt.Errorf("log: entry to be stored: %w", err)
+			}
+			if first == 0 {
+				first, next = e.Index, e.Index
+				if int(first) > len(t.log)+1 {
+					return 0, nil, fmt.Errorf("log: entry %d follows a log that ends at %d", first, len(t.log))
+				}
+				if first > 1 {
+					prev = t.log[first-2].term
+				}
+			}
+			if e.Index != next {
+				return 0, nil, fmt.Errorf("log: entry %d where %d is expected", e.Index, next)
+			}
+			crc := wire.Checksum(b[:e.Size])
+			pos := logPos{e.Index, e.Term}
+			if was, ok := k.entries[pos]; ok && was != (created{crc, prev}) {
+				return 0, nil, fmt.Errorf("log matching: two different entries have index %d and term %d", e.Index, e.Term)
+			}
+			k.entries[pos] = created{crc, prev}
+			ids = append(ids, entryID{e.Term, crc})
+			prev = e.Term
+			next++
+			b = b[e.Size:]
+		}
+	}
+	return first, ids, nil
+}
+
+// durable notes that a write is complete and synced.
+func (k *checker) durable(n *node, batches []replica.Store) {
+	t := &k.nodes[n.index]
+	for i := range batches {
+		first, ids := identify(batches[i].Append)
+		if len(ids) > 0 {
+			t.disk = append(t.disk[:min(len(t.disk), int(first)-1)], ids...)
+		}
+	}
+}
+
+func identify(runs [][]byte) (first wire.Index, ids []entryID) {
+	for _, b := range runs {
+		for len(b) > 0 {
+			e, err := wire.ParseEntry(b)
+			if err != nil {
+				return first, ids
+			}
+			if first == 0 {
+				first = e.Index
+			}
+			ids = append(ids, entryID{e.Term, wire.Checksum(b[:e.Size])})
+			b = b[e.Size:]
+		}
+	}
+	return first, ids
+}
+
+// crashed notes what was being written: it may or may not be found later.
+func (k *checker) crashed(n *node) {
+	t := &k.nodes[n.index]
+	t.inFirst, t.inWrite = nil, nil
+	for i := range n.writing {
+		if first, ids := identify(n.writing[i].Append); len(ids) > 0 {
+			t.inFirst = append(t.inFirst, first)
+			t.inWrite = append(t.inWrite, ids)
+		}
+	}
+	t.applied = 0
+}
+
+// recovered checks a node's log after a restart: what was synced is there, what
+// was being written may be, and nothing else.
+func (k *checker) recovered(n *node) error {
+	t := &k.nodes[n.index]
+	found, err := n.readLog()
+	if err != nil {
+		return err
+	}
+	ok := equalLog(found, t.disk)
+	possible := t.disk
+	for i := 0; i < len(t.inWrite) && !ok; i++ {
+		for cut := 1; cut <= len(t.inWrite[i]) && !ok; cut++ {
+			with, err := overlay(append([]entryID(nil), possible...), t.inFirst[i], t.inWrite[i][:cut])
+			if err != nil {
+				return err
+			}
+			ok = equalLog(found, with)
+		}
+		if possible, err = overlay(append([]entryID(nil), possible...), t.inFirst[i], t.inWrite[i]); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		return fmt.Errorf("durability: %d entries were on the disk before the crash, %d are found, and they are not the same", len(t.disk), len(found))
+	}
+	if st := n.rep.Raft().Status(); st.Term < t.term {
+		return fmt.Errorf("durability: term %d was told to others, %d is remembered", t.term, st.Term)
+	}
+	t.disk = found
+	t.log = append(t.log[:0:0], found...)
+	t.inFirst, t.inWrite = nil, nil
+	return nil
+}
+
+func equalLog(a, b []entryID) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// readLog reads the whole log back from the store.
+func (n *node) readLog() ([]entryID, error) {
+	last := n.rep.Raft().Status().Last
+	var log []entryID
+	for wire.Index(len(log)) < last {
+		b, err := n.store.Read(nil, wire.Index(len(log))+1, 1<<20)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read log back: %w", err)
+		}
+		first, ids := identify([][]byte{b})
+		if len(ids) == 0 || first != wire.Index(len(log))+1 {
+			return nil, fmt.Errorf("cannot read log back: asked for entry %d, got %d", len(log)+1, first)
+		}
+		log = append(log, ids...)
+	}
+	return log[:last], nil
+}
+
+// sent checks what a node tells another: one vote in a term.
+func (k *checker) sent(n *node, b []byte) error {
+	t := &k.nodes[n.index]
+	for len(b) > 0 {
+		f, err := wire.ParseFrame(b, wire.MaxAppendBytes)
+		if err != nil {
+			return fmt.Errorf("node %d sends a bad frame: %w", n.id, err)
+		}
+		m, err := wire.ParsePeer(f)
+		if err != nil {
+			return fmt.Errorf("node %d sends a bad message: %w", n.id, err)
+		}
+		b = b[f.Size:]
+		switch m.Type {
+		case wire.FramePreVote, wire.FramePreVoteReply:
+			continue // speaks of a term that nobody has entered
+		case wire.FrameVote:
+			if err := k.voted(n.id, m.Term, n.id); err != nil {
+				return err
+			}
+		}
+		t.term = max(t.term, m.Term)
+	}
+	return nil
+}
+
+func (k *checker) voted(voter wire.NodeID, term wire.Term, candidate wire.NodeID) error {
+	if was, ok := k.votes[votePos{voter, term}]; ok && was != candidate {
+		return fmt.Errorf("election safety: node %d votes for %d and for %d in term %d", voter, was, candidate, term)
+	}
+	k.votes[votePos{voter, term}] = candidate
+	return nil
+}
+
+// after checks a node's state after each of its events.
+func (k *checker) after(n *node) error {
+	st := n.rep.Raft().Status()
+	n.c.stats.Terms = max(n.c.stats.Terms, st.Term)
+	if st.Vote != 0 {
+		if err := k.voted(n.id, st.Term, st.Vote); err != nil {
+			return err
+		}
+	}
+	if st.Role == raft.Leader && (n.role != raft.Leader || n.term != st.Term) {
+		n.c.stats.Elections++
+		if err := k.elected(n, st.Term); err != nil {
+			return err
+		}
+	}
+	n.role, n.term = st.Role, st.Term
+	return k.applied(n, st.Term)
+}
+
+func (k *checker) elected(n *node, term wire.Term) error {
+	if was, ok := k.leaders[term]; ok && was != n.id {
+		return fmt.Errorf("election safety: %d and %d both lead in term %d", was, n.id, term)
+	}
+	k.leaders[term] = n.id
+	log := k.nodes[n.index].log
+	for i, e := range k.committed {
+		if e.by >= term {
+			continue
+		}
+		if i >= len(log) || log[i] != e.entryID {
+			return fmt.Errorf("leader completeness: node %d leads in term %d without entry %d, which was committed by term %d", n.id, term, i+1, e.by)
+		}
+	}
+	return nil
+}
+
+// applied checks what a node has applied since its last event.
+func (k *checker) applied(n *node, term wire.Term) error {
+	t := &k.nodes[n.index]
+	now := n.rep.Applied()
+	if now < t.applied {
+		return fmt.Errorf("applied index of node %d goes back from %d to %d", n.id, t.applied, now)
+	}
+	if int(now) > len(t.log) {
+		return fmt.Errorf("node %d has applied %d, its log ends at %d", n.id, now, len(t.log))
+	}
+	for i := t.applied + 1; i <= now; i++ {
+		id := t.log[i-1]
+		if int(i) > len(k.committed) {
+			k.committed = append(k.committed, committed{entryID: id, by: term})
+			continue
+		}
+		if k.committed[i-1].entryID != id {
+			return fmt.Errorf("state machine safety: node %d applies another entry at %d than was committed there", n.id, i)
+		}
+	}
+	t.applied = now
+	if n.rep.Fenced() != nil {
+		return fmt.Errorf("node %d is fenced: %w", n.id, n.rep.Fenced())
+	}
+	hash := n.rep.Status().Hash
+	if was, ok := k.hashes[now]; ok && was != hash {
+		return fmt.Errorf("state hash: nodes that applied %d entries differ: %016x and %016x", now, was, hash)
+	}
+	k.hashes[now] = hash
+	return nil
+}
+
+// answered checks a reply at the moment it leaves: an acknowledged write is
+// committed and on the disks of a majority.
+func (k *checker) answered(n *node, r replica.Reply) error {
+	f, err := wire.ParseFrame(r.Bytes, wire.MaxFrameBytes)
+	if err != nil {
+		return fmt.Errorf("node %d answers with a bad frame: %w", n.id, err)
+	}
+	if f.Type != wire.FrameWriteReply {
+		return nil
+	}
+	index, _, err := wire.ParseReply(f.Body)
+	if err != nil {
+		return err
+	}
+	if int(index) > len(k.committed) {
+		return fmt.Errorf("node %d answers write %d, which is not committed", n.id, index)
+	}
+	copies := 0
+	for i := range k.nodes {
+		if d := k.nodes[i].disk; int(index) <= len(d) && d[index-1] == k.committed[index-1].entryID {
+			copies++
+		}
+	}
+	if copies <= len(k.nodes)/2 {
+		return fmt.Errorf("durability: node %d answers write %d, which is on %d of %d disks", n.id, index, copies, len(k.nodes))
+	}
+	return nil
+}
+
+// settled reports whether, with all faults over, the cluster has a leader, all
+// members agree, and every answered write is in the log.
+func (k *checker) settled(c *Cluster) error {
+	lead := c.leaderNode()
+	if lead < 0 {
+		return errors.New("liveness: no leader was found after all faults ended")
+	}
+	st := c.nodes[lead].rep.Raft().Status()
+	if st.Commit != st.Last || st.Term != c.nodes[lead].term {
+		return fmt.Errorf("liveness: leader %d has committed %d of %d entries", lead+1, st.Commit, st.Last)
+	}
+	for _, n := range c.nodes {
+		if n.rep.Applied() != st.Commit {
+			return fmt.Errorf("liveness: node %d has applied %d of %d entries", n.id, n.rep.Applied(), st.Commit)
+		}
+	}
+	return k.history(c, c.nodes[lead])
+}
+
+// history checks that every acknowledged write stands in the log where its reply
+// said.
+func (k *checker) history(c *Cluster, n *node) error {
+	commands, err := k.commands(n)
+	if err != nil {
+		return err
+	}
+	for i := range c.load.history {
+		op := &c.load.history[i]
+		if op.Read || !op.Acked {
+			continue
+		}
+		if int(op.Revision) > len(commands) || commands[op.Revision-1] != wire.Checksum(op.Command) {
+			return fmt.Errorf("durability: write of client %d acknowledged at %d is not there", op.Client, op.Revision)
+		}
+	}
+	return nil
+}
+
+// commands reads the checksums of all commands in a node's log, by index-1.
+func (k *checker) commands(n *node) ([]uint32, error) {
+	commands := make([]uint32, 0, len(k.committed))
+	for wire.Index(len(commands)) < n.rep.Applied() {
+		b, err := n.store.Read(nil, wire.Index(len(commands))+1, 1<<20)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read log back: %w", err)
+		}
+		for len(b) > 0 {
+			e, err := wire.ParseEntry(b)
+			if err != nil {
+				return nil, err
+			}
+			var command []byte
+			if e.Type == wire.EntryCommand {
+				if _, command, err = e.Command(); err != nil {
+					return nil, err
+				}
+			}
+			commands = append(commands, wire.Checksum(command))
+			b = b[e.Size:]
+		}
+	}
+	return commands, nil
+}

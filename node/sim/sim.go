@@ -1,0 +1,242 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// Stats counts what a run did, so that a quiet simulator cannot pass for a
+// correct cluster.
+type Stats struct {
+	Events      uint64
+	Terms       wire.Term // highest term reached
+	Elections   int       // leaders elected
+	Acked       int       // writes answered
+	Reads       int       // reads answered
+	Unknown     int       // writes whose outcome the client does not know
+	Refused     int       // requests certainly not carried out
+	Crashes     int
+	PowerCuts   int
+	TornWrites  int // crashes in the middle of a write to the log
+	Partitions  int
+	Superseded  int // entries replaced in some log
+	Committed   wire.Index
+	VirtualSecs float64
+}
+
+// Cluster is one simulated run.
+type Cluster struct {
+	opt    Options
+	now    int64
+	events heap
+	nodes  []*node
+	peers  wire.Membership
+	load   *load
+	check  *checker
+	net    network
+	faults *rand.Rand
+	disks  *rand.Rand
+	quiet  bool // faults and load have stopped
+	stats  Stats
+	err    error
+}
+
+// New builds a cluster that has not begun to run.
+func New(opt Options) *Cluster {
+	c := &Cluster{
+		opt:    opt,
+		faults: stream(opt.Seed, streamFaults),
+		disks:  stream(opt.Seed, streamDisk),
+		net:    newNetwork(opt),
+		check:  newChecker(opt.Nodes),
+	}
+	for i := range opt.Nodes {
+		c.peers.Members = append(c.peers.Members, wire.Member{
+			ID: wire.NodeID(i + 1), Name: fmt.Sprintf("n%d", i+1),
+			Replica: wire.ReplicaID{byte(i + 1)}, Role: wire.Voter,
+			PeerAddr: fmt.Sprintf("n%d:7401", i+1), ClientAddr: fmt.Sprintf("n%d:7400", i+1),
+		})
+	}
+	c.peers.NextID = wire.NodeID(opt.Nodes + 1)
+	for i := range opt.Nodes {
+		c.nodes = append(c.nodes, newNode(c, i))
+	}
+	c.load = newLoad(c)
+	return c
+}
+
+// Run runs the whole life of the cluster and returns what it did. The error
+// names the first violated property and the virtual time.
+func Run(opt Options) (Stats, error) {
+	c := New(opt)
+	c.run()
+	c.stats.VirtualSecs = float64(c.now) / float64(second)
+	c.stats.Committed = wire.Index(len(c.check.committed))
+	if c.err != nil {
+		return c.stats, fmt.Errorf("seed %d at %.6f s: %w", opt.Seed, c.stats.VirtualSecs, c.err)
+	}
+	return c.stats, nil
+}
+
+func (c *Cluster) run() {
+	for i := range c.nodes {
+		c.nodes[i].start()
+	}
+	for i := range c.load.clients {
+		c.at(millisecond*int64(i), event{kind: evNext, client: i})
+	}
+	c.nextFault()
+	c.until(c.opt.LoadNanos)
+	if c.err != nil {
+		return
+	}
+	c.calm()
+	c.until(c.now + c.opt.SettleNanos)
+	if c.err == nil {
+		c.fail(c.check.settled(c))
+	}
+}
+
+// until handles events up to the given time.
+func (c *Cluster) until(end int64) {
+	for c.err == nil && len(c.events.items) > 0 && c.events.items[0].at <= end {
+		e := c.events.pop()
+		c.now = max(c.now, e.at)
+		c.stats.Events++
+		c.handle(&e)
+		if c.quiet && c.stats.Events%64 == 0 && c.check.settled(c) == nil {
+			return
+		}
+	}
+}
+
+func (c *Cluster) at(delay int64, e event) {
+	e.at = c.now + max(delay, 0)
+	c.events.push(e)
+}
+
+func (c *Cluster) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+func (c *Cluster) handle(e *event) {
+	switch e.kind {
+	case evNext:
+		c.load.next(e.client)
+		return
+	case evReply:
+		c.load.reply(e.client, e.data)
+		return
+	case evTimeout:
+		c.load.timeout(e.client, e.op)
+		return
+	case evFault:
+		c.fault()
+		return
+	case evRestart:
+		if n := c.nodes[e.node]; !n.up {
+			n.start()
+		}
+		return
+	}
+	if n := c.nodes[e.node]; n.up && (e.life == 0 || e.life == n.life) {
+		n.handle(e)
+	}
+}
+
+// calm ends all faults: whoever is down comes back, and nothing new is asked.
+func (c *Cluster) calm() {
+	c.quiet = true
+	c.net.calm()
+	for _, n := range c.nodes {
+		n.slow = 1
+		if !n.up {
+			n.start()
+		}
+	}
+}
+
+func (c *Cluster) nextFault() {
+	if c.opt.FaultNanos > 0 {
+		c.at(int64(c.faults.ExpFloat64()*float64(c.opt.FaultNanos)), event{kind: evFault})
+	}
+}
+
+// fault strikes once, with one of the faults that the options allow.
+func (c *Cluster) fault() {
+	if c.quiet {
+		return
+	}
+	defer c.nextFault()
+	switch c.faults.IntN(6) {
+	case 0:
+		if c.opt.Kill {
+			c.crashSome(false)
+		}
+	case 1:
+		if c.opt.Power {
+			c.crashSome(true)
+		}
+	case 2:
+		if c.opt.PowerAll {
+			c.CrashAll(true)
+		}
+	case 3:
+		if c.opt.Partition {
+			c.stats.Partitions++
+			c.net.partition(c.faults, c.leaderNode())
+		}
+	case 4:
+		c.net.heal()
+	case 5:
+		if c.opt.SlowDisk {
+			n := c.nodes[c.faults.IntN(len(c.nodes))]
+			n.slow = []int64{1, 1, 10, 100, 1000}[c.faults.IntN(5)]
+		}
+	}
+}
+
+// leaderNode returns the position of a node that believes to lead, or -1.
+func (c *Cluster) leaderNode() int {
+	for i, n := range c.nodes {
+		if n.up && n.rep.Leading() {
+			return i
+		}
+	}
+	return -1
+}
+
+func (c *Cluster) crashSome(power bool) {
+	if lead := c.leaderNode(); lead >= 0 && c.faults.IntN(3) == 0 {
+		c.crash(c.nodes[lead], power)
+		return
+	}
+	for _, n := range c.nodes {
+		if n.up && c.faults.IntN(len(c.nodes)) == 0 {
+			c.crash(n, power)
+		}
+	}
+}
+
+// CrashAll stops every running node at one moment and brings each back a little
+// later.
+func (c *Cluster) CrashAll(power bool) {
+	for _, n := range c.nodes {
+		if n.up {
+			c.crash(n, power)
+		}
+	}
+}
+
+func (c *Cluster) crash(n *node, power bool) {
+	c.stats.Crashes++
+	if power {
+		c.stats.PowerCuts++
+	}
+	n.crash(power)
+	c.at(int64(c.faults.ExpFloat64()*float64(300*millisecond)), event{kind: evRestart, node: n.index})
+}

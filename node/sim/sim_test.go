@@ -1,0 +1,106 @@
+package sim
+
+import (
+	"flag"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var (
+	seedFlag = flag.Uint64("seed", 0, "run only this seed, and print what it did")
+)
+
+// seeds returns how many seeds a test runs: DNODETEST_SEEDS, or the default.
+func seeds(t *testing.T, usual int) uint64 {
+	s := os.Getenv("DNODETEST_SEEDS")
+	if s == "" {
+		return uint64(usual)
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("DNODETEST_SEEDS=%s is not a number of seeds", s)
+	}
+	return uint64(n)
+}
+
+// each runs a range of seeds, or the one that was asked for.
+func each(t *testing.T, usual int, options func(seed uint64) Options) {
+	first, last := uint64(1), seeds(t, usual)
+	if *seedFlag != 0 {
+		first, last = *seedFlag, *seedFlag
+	}
+	var sum Stats
+	for seed := first; seed <= last; seed++ {
+		stats, err := Run(options(seed))
+		if err != nil {
+			t.Fatalf("%v\nreplay: go test ./node/sim -run '^%s$' -seed %d\noptions: %+v\n%+v", err, t.Name(), seed, options(seed), stats)
+		}
+		sum.add(stats)
+	}
+	t.Logf("%d seeds: %+v", last-first+1, sum)
+	for what, count := range map[string]int{"elections": sum.Elections, "acknowledged writes": sum.Acked, "reads": sum.Reads} {
+		if count == 0 {
+			t.Errorf("no %s in any seed: the simulation tests nothing", what)
+		}
+	}
+}
+
+func (s *Stats) add(o Stats) {
+	s.Events += o.Events
+	s.Terms += o.Terms
+	s.Elections += o.Elections
+	s.Acked += o.Acked
+	s.Reads += o.Reads
+	s.Unknown += o.Unknown
+	s.Refused += o.Refused
+	s.Crashes += o.Crashes
+	s.PowerCuts += o.PowerCuts
+	s.TornWrites += o.TornWrites
+	s.Partitions += o.Partitions
+	s.Superseded += o.Superseded
+	s.Committed += o.Committed
+	s.VirtualSecs += o.VirtualSecs
+}
+
+func TestSwarm(t *testing.T) { each(t, 150, Swarm) }
+
+// powerLoss is the plainest form of the promise: three replicas under load, all
+// cut off from power at one moment, several times.
+func powerLoss(seed uint64) Options {
+	return Options{
+		Seed: seed, Nodes: 3, Clients: 8, Keys: 4,
+		LoadNanos: 4 * second, SettleNanos: 20 * second,
+		FaultNanos: 250 * millisecond, PowerAll: true,
+		SegmentBytes: 64 << 10, TailBytes: 1 << 20,
+	}
+}
+
+func TestPowerLossOfAll(t *testing.T) { each(t, 150, powerLoss) }
+
+// TestPowerLossNeedsSync runs the same on disks whose sync does nothing: if that
+// passes, the test above proves nothing.
+func TestPowerLossNeedsSync(t *testing.T) {
+	for seed := range uint64(20) {
+		opt := powerLoss(seed + 1)
+		opt.LyingDisk = true
+		if _, err := Run(opt); err != nil {
+			if !strings.Contains(err.Error(), "durability") && !strings.Contains(err.Error(), "is damaged") {
+				t.Fatalf("found by another checker: %v", err)
+			}
+			return
+		}
+	}
+	t.Fatal("20 seeds on disks that do not sync lost nothing")
+}
+
+func TestSameSeedSameRun(t *testing.T) {
+	for seed := range uint64(5) {
+		a, errA := Run(Swarm(seed + 1))
+		b, errB := Run(Swarm(seed + 1))
+		if a != b || (errA == nil) != (errB == nil) {
+			t.Fatalf("seed %d:\n%+v\n%+v", seed+1, a, b)
+		}
+	}
+}

@@ -404,6 +404,17 @@ func TestWordsOfTheCommandLine(t *testing.T) {
 	f(StateNoSpace, "nospace")
 	f(StateAbstaining, "abstaining")
 	f(NodeState(0), "state 0")
+	f(Role(0), "invalid")
+	f(OpPut, "put")
+	f(OpDelete, "delete")
+	f(OpCAS, "cas")
+	f(OpBatch, "batch")
+	f(Op(0), "invalid")
+	f(EntryNoop, "noop")
+	f(EntryCommand, "command")
+	f(EntryConfig, "config")
+	f(EntryType(0), "invalid")
+	f(ClientSide, "client")
 	f(Voter, "voter")
 	f(Learner, "learner")
 	f(FrameWriteReply, "WriteReply")
@@ -413,4 +424,41 @@ func TestWordsOfTheCommandLine(t *testing.T) {
 	f(Side(0), "side 0")
 	f(ReplicaID(id128(0)), "000102030405060708090a0b0c0d0e0f")
 	f(ClusterID(id128(0xf0)), "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
+}
+
+func TestEntryPayloads(t *testing.T) {
+	f := func(typ EntryType, payload []byte, time uint64, good bool, command string) {
+		t.Helper()
+		e, err := ParseEntry(AppendEntry(nil, typ, 1, 1, payload, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.Time()
+		if got != time || (err == nil) != (len(payload) >= 8) {
+			t.Errorf("%v of %d bytes: time %d, %v", typ, len(payload), got, err)
+		}
+		s, c, err := e.Command()
+		if (err == nil) != good || err == nil && (string(c) != command || s != (Stamp{Time: 42, Session: 9, Seq: 5, Acked: 3})) {
+			t.Errorf("%v of %d bytes: %+v %q, %v", typ, len(payload), s, c, err)
+		}
+	}
+	f(EntryNoop, nil, 0, false, "")
+	f(EntryNoop, AppendTime(nil, 42)[:7], 0, false, "")
+	f(EntryNoop, AppendTime(nil, 42), 42, false, "")
+	stamp := AppendStamp(nil, Stamp{Time: 42, Session: 9, Seq: 5, Acked: 3})
+	f(EntryCommand, stamp[:31], 42, false, "")
+	f(EntryCommand, stamp, 42, true, "")
+	f(EntryCommand, append(stamp, "cmd"...), 42, true, "cmd")
+}
+
+func TestErrorsReadWell(t *testing.T) {
+	f := func(e *Error, want string) {
+		t.Helper()
+		if e.Error() != want {
+			t.Errorf("%q, want %q", e.Error(), want)
+		}
+	}
+	f(&Error{Code: CodeNotLeader}, "not the leader")
+	f(&Error{Code: CodeBusy, Text: "try later"}, "busy: try later")
+	f(&Error{Code: 900}, "code 900")
 }

@@ -318,13 +318,14 @@
 // and replies alike, on the connections that it called; on these it receives
 // nothing but HelloAck and Error. Messages may be lost, repeated or
 // reordered by reconnects; nothing but the hello is checked against the
-// connection, so a receiver compares from with the name that said hello.
+// connection, so a receiver compares from with the member that said hello.
 //
 //	offset size field     PreVote   PreVote-  Vote  Vote-  Append     Append-      Round   Round-
 //	                                Reply           Reply             Reply                Reply
 //	0      8    from      x         x         x     x      x          x            x       x
-//	8      8    term      wanted    x         x     x      x          x            x       x
-//	16     8    index     own last            own          entry      acknowledged
+//	8      8    term      wanted    wanted    x     x      x          x            x       x
+//	                                or own
+//	16     8    index     own last            own          entry      acknowledged         verified
 //	                                          last         before     or refused
 //	24     8    log term  of it               of it        of it      with hint
 //	32     8    commit                                     x                       x
@@ -339,7 +340,9 @@
 // disk, and that they are those of this term's leader. With reject, index is
 // that of the refused Append, and hint and log term say where the logs may still
 // agree. Round asks, and RoundReply confirms, that the sender of Round still was
-// leader of the term when it asked: it never says anything about entries.
+// leader of the term when it asked; its index says how far the log has been
+// compared with this leader's, and nothing about the disk. A PreVoteReply that
+// grants repeats the wanted term, one that refuses has the sender's own.
 //
 // # Entry
 //

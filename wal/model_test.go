@@ -1,0 +1,137 @@
+package wal_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/crashfs"
+	"github.com/dnode-engine/dnode/wire"
+	"pgregory.net/rapid"
+)
+
+// machine drives a log and a model of it through random histories.
+type machine struct {
+	fs   *crashfs.FS
+	l    *wal.Log
+	opt  wal.Options
+	w    witness
+	term wire.Term
+}
+
+func (m *machine) open(t *rapid.T) {
+	l, rec, err := wal.Open(m.fs, m.opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(l, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found model
+	if found.append(got); !m.w.allows(found) || int(rec.Last) != len(found) {
+		t.Fatalf("opened with %d entries, acknowledged %d", len(found), len(m.w.acked))
+	}
+	m.l, m.w = l, witness{acked: found}
+}
+
+func (m *machine) append(t *rapid.T) {
+	if m.w.tried != nil {
+		m.sync(t)
+	}
+	last := len(m.w.acked)
+	first := last + 1 - rapid.IntRange(0, min(last, rapid.SampledFrom([]int{0, 0, 3, 1000}).Draw(t, "back"))).Draw(t, "superseded")
+	n := rapid.IntRange(1, rapid.SampledFrom([]int{1, 4, 60}).Draw(t, "most")).Draw(t, "count")
+	if first <= last {
+		m.term++
+	}
+	var b []byte
+	var split [][]byte
+	for i := range n {
+		if i > 0 && rapid.IntRange(0, 9).Draw(t, "newTerm") == 0 {
+			m.term++
+		}
+		e := entry(wire.Index(first+i), m.term, rapid.SampledFrom([]int{8, 30, 250, 2000}).Draw(t, "size"))
+		b = append(b, e...)
+		split = append(split, e)
+	}
+	m.w.tried = b
+	if rapid.Bool().Draw(t, "split") {
+		split = [][]byte{nil, b, nil}
+	}
+	if err := m.l.Append(split); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *machine) sync(t *rapid.T) {
+	if err := m.l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	m.w.acked.append(m.w.tried)
+	m.w.tried = nil
+}
+
+func (m *machine) read(t *rapid.T) {
+	now := append(model(nil), m.w.acked...)
+	now.append(m.w.tried)
+	if len(now) == 0 {
+		return
+	}
+	lo := rapid.IntRange(1, len(now)).Draw(t, "lo")
+	limit := rapid.SampledFrom([]int{0, 100, 5000, 1 << 20}).Draw(t, "limit")
+	got, err := m.l.Read([]byte("before"), wire.Index(lo), limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []byte("before")
+	for i := lo; i <= len(now); i++ {
+		if i > lo && len(want)-6+len(now[i-1]) > limit {
+			break
+		}
+		want = append(want, now[i-1]...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("read from %d, at most %d bytes: %d bytes, want %d", lo, limit, len(got), len(want))
+	}
+}
+
+// Any history of appends, supersessions, seals, crashes and restarts leaves
+// the log equal to the model.
+func TestLogAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &machine{fs: crashfs.New(), term: 1}
+		m.opt = wal.Options{Owner: owner, SegmentBytes: rapid.SampledFrom([]int64{4 << 10, 16 << 10, 256 << 10}).Draw(t, "segment")}
+		m.open(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"append": m.append,
+			"sync":   m.sync,
+			"read":   m.read,
+			"seal": func(t *rapid.T) {
+				if err := m.l.Seal(); err != nil {
+					t.Fatal(err)
+				}
+				m.sync(t)
+			},
+			"prepare": func(t *rapid.T) {
+				if n, ok := m.l.NeedsSegment(); ok {
+					if err := wal.PrepareSegment(m.fs, m.opt, n); err != nil {
+						t.Fatal(err)
+					}
+					m.l.SegmentReady(n)
+				}
+			},
+			"crash": func(t *rapid.T) {
+				m.fs = m.fs.Crash(rapid.Uint64().Draw(t, "seed"))
+				m.open(t)
+			},
+			"kill": func(t *rapid.T) { m.fs = m.fs.Kill(); m.open(t) },
+			"close": func(t *rapid.T) {
+				if err := m.l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				m.open(t)
+			},
+		})
+	})
+}

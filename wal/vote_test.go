@@ -1,0 +1,199 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/crashfs"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+func openVotes(t *testing.T, fs wal.FS) (*wal.Votes, wal.VoteState) {
+	t.Helper()
+	v, st, err := wal.OpenVotes(fs, owner)
+	must(t, err)
+	return v, st
+}
+
+func TestVotesSurvive(t *testing.T) {
+	fs := crashfs.New()
+	v, st := openVotes(t, fs)
+	if !st.Fresh || st.Abstain || st.Vote != (wire.Vote{}) {
+		t.Fatalf("%+v", st)
+	}
+	for term := wire.Term(1); term < 20; term++ {
+		want := wire.Vote{Term: term, For: wire.NodeID(term % 3)}
+		must(t, v.Save(want))
+		for seed := range uint64(8) {
+			if _, st := openVotes(t, fs.Crash(seed)); st.Vote != want || st.Abstain || st.Fresh {
+				t.Fatalf("after %+v: %+v", want, st)
+			}
+		}
+	}
+	must(t, v.Close())
+}
+
+// Every byte of the slots, flipped: the node abstains, until it has stored a
+// leader's entries and saved a vote after that.
+func TestDamagedSlotAbstains(t *testing.T) {
+	base := crashfs.New()
+	s, _, _, err := wal.OpenStore(base, small)
+	must(t, err)
+	vote := wire.Vote{Term: 5, For: 2}
+	must(t, s.SaveVote(vote))
+	must(t, s.Append(runs(entry(1, 1, 10))))
+	must(t, s.Sync())
+	must(t, s.Close())
+	f := func(what string, fs *crashfs.FS, known wire.Vote) {
+		t.Helper()
+		reopen := func() (*wal.Store, wal.VoteState) {
+			t.Helper()
+			s, _, st, err := wal.OpenStore(fs, small)
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			return s, st
+		}
+		for range 3 { // opening alone never ends it
+			s, st := reopen()
+			if !st.Abstain || st.Vote != known {
+				t.Fatalf("%s: %+v", what, st)
+			}
+			must(t, s.Close())
+		}
+		s, _ := reopen()
+		must(t, s.SaveVote(wire.Vote{Term: 6})) // nor does a new term
+		must(t, s.Sync())
+		s, st := reopen()
+		if !st.Abstain || st.Vote.Term != 6 {
+			t.Fatalf("%s: %+v", what, st)
+		}
+		must(t, s.Append(runs(entry(2, 6, 10))))
+		must(t, s.Sync())
+		must(t, s.SaveVote(wire.Vote{Term: 7, For: 1}))
+		if _, st = reopen(); st.Abstain || st.Vote.Term != 7 {
+			t.Fatalf("%s: after entries of a leader: %+v", what, st)
+		}
+	}
+	for _, slot := range []int64{0, 4096} {
+		for off := slot; off < slot+72; off++ {
+			img := base.Kill()
+			must(t, img.Flip("vote", off, 16))
+			f(fmt.Sprint("byte ", off), img, vote)
+		}
+	}
+	img := base.Kill()
+	img.SetBytes("vote", make([]byte, 8192))
+	f("zeroed", img, wire.Vote{})
+	img = base.Kill()
+	img.SetBytes("vote", nil)
+	f("empty", img, wire.Vote{})
+	img = base.Kill()
+	b := img.Bytes("vote")
+	copy(b[4096:4096+512], base.Bytes("vote")[:512])
+	img.SetBytes("vote", b)
+	f("slot 0 written to slot 1's place", img, vote)
+	img = base.Kill()
+	must(t, img.Remove("vote"))
+	f("missing beside a log", img, wire.Vote{})
+}
+
+// Slots that are valid but not equal or consecutive: an old slot came back.
+func TestOldSlotAbstains(t *testing.T) {
+	fs := crashfs.New()
+	v, _ := openVotes(t, fs)
+	must(t, v.Save(wire.Vote{Term: 1, For: 1}))
+	old := fs.Bytes("vote")
+	must(t, v.Save(wire.Vote{Term: 2, For: 1}))
+	middle := fs.Bytes("vote")
+	must(t, v.Save(wire.Vote{Term: 3, For: 1}))
+	f := func(what string, slot0, slot1 []byte, abstain bool, term wire.Term) {
+		t.Helper()
+		img := fs.Kill()
+		img.SetBytes("vote", append(append([]byte(nil), slot0[:4096]...), slot1[4096:]...))
+		if _, st := openVotes(t, img); st.Abstain != abstain || st.Vote.Term != term {
+			t.Errorf("%s: %+v", what, st)
+		}
+	}
+	now := fs.Bytes("vote")
+	f("equal", now, now, false, 3)
+	f("slot 0 ahead by one", now, middle, false, 3)
+	f("slot 0 ahead by two", now, old, true, 3)
+	f("slot 1 ahead", middle, now, true, 3)
+}
+
+func TestIdentity(t *testing.T) {
+	fs := crashfs.New()
+	if _, err := wal.LoadIdentity(fs); !errors.Is(err, wal.ErrNotExist) {
+		t.Fatal(err)
+	}
+	id := wal.Identity{Replica: owner, Name: "node-1", Cluster: wire.ClusterID{9}, ID: 3, LastSealed: 4}
+	must(t, wal.SaveIdentity(fs, id))
+	id.Name, id.LastSealed = "n2", 2
+	must(t, wal.SaveIdentity(fs, id))
+	id.LastSealed = 4 // never goes back
+	if got, err := wal.LoadIdentity(fs.Crash(3)); err != nil || got != id {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if err := wal.SaveIdentity(fs, wal.Identity{Name: string(make([]byte, 65))}); !errors.Is(err, wire.ErrTooLarge) {
+		t.Error(err)
+	}
+	whole := fs.Bytes("identity")
+	var c *wal.CorruptError
+	for i := range whole {
+		img := fs.Kill()
+		must(t, img.Flip("identity", int64(i), 1))
+		if _, err := wal.LoadIdentity(img); !errors.As(err, &c) {
+			t.Fatalf("byte %d flipped: %v", i, err)
+		}
+		img.SetBytes("identity", whole[:i])
+		if _, err := wal.LoadIdentity(img); !errors.As(err, &c) {
+			t.Fatalf("cut at %d: %v", i, err)
+		}
+		if _, _, err := wal.Open(img, small); !errors.As(err, &c) {
+			t.Fatalf("log opened with the identity cut at %d: %v", i, err)
+		}
+	}
+}
+
+// The identity file remembers what was sealed, so that the newest segments
+// cannot vanish together unnoticed.
+func TestIdentityRemembersSealedSegments(t *testing.T) {
+	fs := crashfs.New()
+	must(t, wal.SaveIdentity(fs, wal.Identity{Replica: owner, Name: "n"}))
+	l, _ := mustOpen(t, fs, small)
+	for i := wire.Index(1); i <= 12; i++ {
+		must(t, l.Append(runs(entry(i, 1, 900))))
+		must(t, l.Sync())
+	}
+	must(t, l.Seal())
+	id, err := wal.LoadIdentity(fs)
+	must(t, err)
+	if id.LastSealed != 3 || id.Name != "n" {
+		t.Fatalf("%+v", id)
+	}
+	must(t, fs.Remove("wal/00000004.seg"))
+	must(t, fs.Remove("wal/00000003.seg"))
+	var c *wal.CorruptError
+	if _, _, err := wal.Open(fs, small); !errors.As(err, &c) || c.File != "wal/00000003.seg" {
+		t.Fatal(err)
+	}
+	must(t, fs.Remove("wal/00000002.seg"))
+	must(t, fs.Remove("wal/00000001.seg"))
+	if _, _, err := wal.Open(fs, small); !errors.As(err, &c) || c.File != "wal/00000001.seg" {
+		t.Fatal(err)
+	}
+	// Without an idle moment it lags behind, but not for ever.
+	fs = crashfs.New()
+	must(t, wal.SaveIdentity(fs, wal.Identity{Replica: owner, Name: "n"}))
+	l, _ = mustOpen(t, fs, small)
+	for i := wire.Index(1); i <= 200; i++ {
+		must(t, l.Append(runs(entry(i, 1, 900))))
+	}
+	id, err = wal.LoadIdentity(fs)
+	if must(t, err); id.LastSealed < 40 {
+		t.Fatalf("%+v after 66 segments", id)
+	}
+}

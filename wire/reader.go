@@ -43,9 +43,6 @@ func (r *Reader) Bytes(n int) []byte {
 // Rest takes everything that is left.
 func (r *Reader) Rest() []byte { return r.Bytes(len(r.b)) }
 
-// Len returns how many bytes are left.
-func (r *Reader) Len() int { return len(r.b) }
-
 // U8 takes one byte.
 func (r *Reader) U8() uint8 {
 	if len(r.b) < 1 {

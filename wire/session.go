@@ -147,9 +147,6 @@ func (s *Session) Opened() {
 	s.phase = open
 }
 
-// IsOpen reports whether Accept or Opened was called and nothing went wrong.
-func (s *Session) IsOpen() bool { return s.phase == open && s.failed == nil }
-
 // Replied returns the credit of one request: its answer has been handed to the
 // connection. requestBytes is the Size of the request's frame.
 func (s *Session) Replied(requestBytes int) {

@@ -134,7 +134,7 @@ func TestNothingMayFollowAHelloUnanswered(t *testing.T) {
 	if _, n, err := s.Next(nil); n != 0 || err != nil {
 		t.Fatalf("nothing after the hello: %d, %v", n, err)
 	}
-	if _, _, err := s.Next(both[len(hello):]); code(err) != CodeUnexpected || s.IsOpen() {
+	if _, _, err := s.Next(both[len(hello):]); code(err) != CodeUnexpected || s.phase == open {
 		t.Fatalf("a write before the ack: %v", err)
 	}
 }
@@ -194,8 +194,8 @@ func TestCreditOfRequests(t *testing.T) {
 	f(CodeCredit)
 	s.Replied(len(b))
 	f(CodeCredit) // for ever
-	if s.IsOpen() || !s.CanTellWhy() {
-		t.Fatal("a failed acceptor is not open, and can tell why")
+	if !s.CanTellWhy() || openCaller(t, ClientSide).CanTellWhy() {
+		t.Fatal("the acceptor tells why, the caller does not")
 	}
 }
 
@@ -233,7 +233,7 @@ func TestAcceptAnnouncesWhatIsEnforced(t *testing.T) {
 		}
 		ack := HelloAck{Version: 1}
 		s.Accept(&ack)
-		if ack.MaxFrame != frame || ack.Requests != requests || ack.Bytes != size || !s.IsOpen() {
+		if ack.MaxFrame != frame || ack.Requests != requests || ack.Bytes != size || s.phase != open {
 			t.Errorf("%+v announces %+v", cfg, ack)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/dnode-engine/dnode/client"
+	"github.com/dnode-engine/dnode/wal"
 )
 
 // The exit codes, fixed for scripts.
@@ -60,6 +61,7 @@ var codes = []struct {
 func exitCode(err error) (code int, next string) {
 	var chosen *exitError
 	var usage *usageError
+	var damage *wal.CorruptError
 	switch {
 	case err == nil:
 		return exitOK, ""
@@ -67,6 +69,8 @@ func exitCode(err error) (code int, next string) {
 		return chosen.code, ""
 	case errors.As(err, &usage):
 		return exitUsage, ""
+	case errors.As(err, &damage):
+		return exitCorruption, ""
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {

@@ -13,13 +13,19 @@ type console struct {
 	out io.Writer // data
 	err io.Writer // talk
 	env []string  // as of os.Environ
+
+	terminal    bool // err is one
+	outTerminal bool // out is one
 }
 
 func main() {
 	if runtime.GOMAXPROCS(0) < 2 {
 		runtime.GOMAXPROCS(2)
 	}
-	con := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}
+	con := &console{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(),
+		terminal: isTerminal(os.Stderr), outTerminal: isTerminal(os.Stdout),
+	}
 	os.Exit(run(context.Background(), con, os.Args[1:]))
 }
 

@@ -60,9 +60,11 @@ func newRoot(con *console) *cobra.Command {
 		&cobra.Group{ID: groupTools, Title: "Tools:"},
 	)
 	root.AddCommand(
+		newDemo(con), newServe(con),
 		newPut(con), newGet(con), newDel(con), newScan(con), newCas(con),
 		newStatus(con),
-		newVersion(con),
+		newWal(con),
+		newBench(con), newVersion(con),
 	)
 	root.SetHelpCommandGroupID(groupTools)
 	root.SetCompletionCommandGroupID(groupTools)

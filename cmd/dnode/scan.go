@@ -54,9 +54,6 @@ func (t *target) scan(ctx context.Context, r client.Range, p *printer) error {
 		return err
 	}
 	defer c.Close()
-	if err := p.begin(); err != nil {
-		return err
-	}
 	for limit := r.Limit; ; {
 		page, err := t.page(ctx, c, r)
 		if err != nil {
@@ -93,13 +90,6 @@ func newPrinter(con *console, format string, keysOnly bool) *printer {
 	return &printer{out: bufio.NewWriterSize(con.out, 64<<10), format: format, keysOnly: keysOnly}
 }
 
-func (p *printer) begin() error {
-	if p.format == asJSON {
-		p.out.WriteByte('[')
-	}
-	return nil
-}
-
 func (p *printer) item(it client.Item) error {
 	p.count++
 	if p.format == asJSON {
@@ -114,9 +104,7 @@ func (p *printer) item(it client.Item) error {
 }
 
 func (p *printer) jsonItem(it client.Item) error {
-	if p.count > 1 {
-		p.out.WriteString(",\n ")
-	}
+	p.out.WriteString(separator(p.count))
 	var v any = asItem(it)
 	if p.keysOnly {
 		v = struct {
@@ -133,6 +121,9 @@ func (p *printer) jsonItem(it client.Item) error {
 
 func (p *printer) end() error {
 	if p.format == asJSON {
+		if p.count == 0 {
+			p.out.WriteByte('[')
+		}
 		p.out.WriteString("]\n")
 	}
 	return p.out.Flush()

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os/signal"
+	"slices"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dnode-engine/dnode/client"
+	"github.com/dnode-engine/dnode/client/load"
+)
+
+func newBench(con *console) *cobra.Command {
+	return family("bench", groupTools, "Put a load on a running cluster and measure it", newBenchOp(con, load.Put), newBenchOp(con, load.Get))
+}
+
+// benchFlags are the flags of a bench command as they were given.
+type benchFlags struct {
+	to       target
+	level    level
+	cfg      load.Config
+	duration time.Duration
+	format   string
+}
+
+func newBenchOp(con *console, op load.Op) *cobra.Command {
+	f := benchFlags{cfg: load.Config{Op: op}}
+	cmd := &cobra.Command{
+		Use: string(op), Args: takes(""),
+		Short: "Measure puts",
+		Long:  "Put keys, with --clients writes in flight over --conns connections, and print how many a second and how\nlong they took. Progress goes to stderr.",
+		Example: examples("dnode bench put --clients 64 --duration 5s", "dnode bench put --conns 10 --clients 100 --total 100000 -o json",
+			"dnode bench put --clients 256 --rate 5000"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, con) },
+	}
+	if op == load.Get {
+		cmd.Short = "Measure gets"
+		cmd.Long = "Write the keys first, then get them, with --clients reads in flight over --conns connections, and print\nhow many a second and how long they took. Progress goes to stderr."
+		cmd.Example = examples("dnode bench get --clients 64 --duration 5s", "dnode bench get --consistency lease --total 100000 -o json")
+		f.level.addFlag(cmd)
+	}
+	c := &f.cfg
+	cmd.Flags().IntVar(&c.Conns, "conns", 1, "connections")
+	cmd.Flags().IntVar(&c.Clients, "clients", 1, "operations in flight, over all connections")
+	cmd.Flags().Int64Var(&c.Total, "total", 0, "how many operations; 0 is for --duration")
+	cmd.Flags().DurationVar(&f.duration, "duration", 10*time.Second, "how long")
+	cmd.Flags().DurationVar(&c.WarmUp, "warm-up", 0, "how long to go on before measuring")
+	cmd.Flags().IntVar(&c.KeySize, "key-size", 8, "bytes of a key")
+	cmd.Flags().IntVar(&c.ValueSize, "val-size", 256, "bytes of a value")
+	cmd.Flags().IntVar(&c.Keys, "keys", 10_000, "different keys")
+	cmd.Flags().BoolVar(&c.Sequential, "sequential", false, "take the keys in order, not at random")
+	cmd.Flags().Float64Var(&c.Rate, "rate", 0, "operations begun per second, each timed from when it was due; 0 begins one when one ends")
+	f.to.addFlags(cmd)
+	cmd.Flags().VarP(oneOf(&f.format, asTable, asJSON), "output", "o", "how to print")
+	return cmd
+}
+
+func (f *benchFlags) run(cmd *cobra.Command, con *console) error {
+	cfg := f.cfg
+	switch {
+	case cfg.Total == 0:
+		cfg.Duration = f.duration
+	case cmd.Flags().Changed("duration"):
+		return usagef("--total and --duration exclude each other")
+	}
+	if cfg.Conns < 1 || cfg.Clients < 1 || cfg.Keys < 1 || cfg.Total == 0 && cfg.Duration <= 0 {
+		return usagef("--conns, --clients, --keys and --duration must be above zero")
+	}
+	cfg.Endpoints, cfg.Timeout = f.to.endpoints, f.to.timeout
+	cfg.Consistency = f.level.options(&f.to).Consistency
+	cfg.Progress = func(p load.Progress) {
+		fmt.Fprintf(con.err, "%-8s %5.0fs  %8d done  %8.0f/s  %d errors\n", p.Phase, p.Elapsed.Seconds(), p.Ops, p.OpsPerSec, p.Errors)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	res, err := load.Run(ctx, cfg)
+	var typed *client.Error
+	switch {
+	case err == nil || ctx.Err() != nil && res.Ops > 0: // what was measured before Ctrl-C counts
+	case errors.As(err, &typed) || ctx.Err() != nil:
+		return err
+	default:
+		return usagef("%v", err)
+	}
+	if err := printResult(con, f.format, res); err != nil {
+		return err
+	}
+	if res.Ops == 0 {
+		return &exitError{exitUnavailable, fmt.Errorf("not one operation succeeded: %v", res.ErrorsByCode)}
+	}
+	return nil
+}
+
+func printResult(con *console, format string, r load.Result) error {
+	if format == asJSON {
+		return writeJSON(con.out, r)
+	}
+	w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\t%d in %.2fs, %d connections, %d in flight, keys of %d and values of %d bytes\n",
+		r.Op, r.Ops, r.Seconds, r.Conns, r.Clients, r.KeySize, r.ValueSize)
+	fmt.Fprintf(w, "per second\t%.0f\n", r.OpsPerSec)
+	for _, l := range []struct {
+		name string
+		us   float64
+	}{{"mean", r.AvgUs}, {"p50", r.P50Us}, {"p90", r.P90Us}, {"p99", r.P99Us}, {"p99.9", r.P999Us}, {"max", r.MaxUs}} {
+		fmt.Fprintf(w, "%s\t%.0f µs\n", l.name, l.us)
+	}
+	fmt.Fprintf(w, "errors\t%d\n", r.Errors)
+	for _, code := range slices.Sorted(maps.Keys(r.ErrorsByCode)) {
+		fmt.Fprintf(w, "\t%d %s\n", r.ErrorsByCode[code], code)
+	}
+	return w.Flush()
+}

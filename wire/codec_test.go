@@ -354,6 +354,15 @@ func TestEntriesThatAreNotWhole(t *testing.T) {
 			t.Errorf("type %d, index %d, term %d: %v", typ, index, term, err)
 		}
 	}
+	for i := 5; i < 8; i++ { // reserved, with the checksum right
+		b := AppendEntry(nil, EntryNoop, 1, 1, nil, nil)
+		b[i] = 1
+		crc := Checksum(b[:24])
+		b[24], b[25], b[26], b[27] = byte(crc), byte(crc>>8), byte(crc>>16), byte(crc>>24)
+		if _, err := ParseEntry(b); !errors.Is(err, ErrEntryCorrupt) {
+			t.Errorf("reserved byte %d is set: %v", i, err)
+		}
+	}
 	f(0, 1, 1)
 	f(4, 1, 1)
 	f(EntryNoop, 0, 1)

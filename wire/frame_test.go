@@ -94,11 +94,15 @@ func TestHeaderFields(t *testing.T) {
 	f(CodeBadFrame, func(b []byte) { b[5] = 4 })              // unknown flag
 	f(CodeBadFrame, func(b []byte) { b[5] = 0x80 })           // unknown flag
 	f(0, func(b []byte) { b[5] = byte(FlagTrace) })           // 25 of the 30 bytes are trace context
-	f(CodeBadFrame, func(b []byte) { b[5], b[0] = 1, 24+24 }) // trace context does not fit
 	f(CodeBadFrame, func(b []byte) { b[6] = 1 })              // reserved
 	f(CodeBadFrame, func(b []byte) { b[7] = 1 })              // reserved
 	f(0, func(b []byte) { b[8], b[15] = 0xff, 0xff })         // any id
 	f(0, func(b []byte) { copy(b[24:], "a different body") }) // resealed
+	short := AppendFrame(nil, FrameRead, 1, make([]byte, TraceBytes-1))
+	short[5] = byte(FlagTrace)
+	if _, err := ParseFrame(reseal(short), 64); code(err) != CodeBadFrame {
+		t.Fatalf("a trace context that does not fit: %v", err)
+	}
 	if _, err := ParseFrame(AppendFrame(nil, FrameRead, 1, make([]byte, 40)), 64); err != nil {
 		t.Fatalf("a frame exactly at the limit: %v", err)
 	}

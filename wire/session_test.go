@@ -212,6 +212,27 @@ func TestCreditOfBytesIsJudgedByTheHeader(t *testing.T) {
 	if _, _, err := s.Next(AppendFrame(nil, FrameRead, 2, make([]byte, 77))[:FrameHeaderBytes]); code(err) != CodeCredit {
 		t.Fatalf("request above the credit: %v", err)
 	}
+	s = openAcceptor(t, SessionConfig{Side: ClientSide, Bytes: 100})
+	if _, n, err := s.Next(AppendFrame(nil, FrameRead, 1, make([]byte, 26))); n != 50 || err != nil {
+		t.Fatalf("request of half the credit: %d, %v", n, err)
+	}
+	if _, n, err := s.Next(AppendFrame(nil, FrameRead, 2, make([]byte, 26))); n != 50 || err != nil {
+		t.Fatalf("request of the other half: %d, %v", n, err)
+	}
+	if _, _, err := s.Next(AppendFrame(nil, FrameRead, 3, nil)); code(err) != CodeCredit {
+		t.Fatalf("one more on top: %v", err)
+	}
+}
+
+func TestFlagsBeforeTheHello(t *testing.T) {
+	for _, flag := range []Flags{FlagTrace, FlagS2} {
+		s := NewSession(SessionConfig{Side: PeerSide, Accepts: true}, 0)
+		b := helloFrame()
+		b[5] = byte(flag)
+		if _, _, err := s.Next(reseal(b)); code(err) != CodeUnexpected {
+			t.Errorf("hello with flag %d: %v", flag, err)
+		}
+	}
 }
 
 func TestPeerMessagesHaveNoCredit(t *testing.T) {

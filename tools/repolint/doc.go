@@ -8,7 +8,8 @@
 //	binary      no file holds a zero byte
 //	later       no notes about work left for later in the text
 //	path        no absolute path of somebody's machine, no module proxy by name
-//	module      the root go.mod has no replace and no toolchain line, and there is no go.work
+//	module      the root go.mod has no replace and no toolchain line, and calls exactly
+//	            what is imported direct; there is no go.work
 //	readme      README.md stays below 200 lines
 //	imports     a package imports what its row of the table in imports.go allows
 //	pure        the pure packages hold no goroutine, select, channel, map range,

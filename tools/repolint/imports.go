@@ -23,6 +23,7 @@ const (
 	metrics   = "github.com/VictoriaMetrics/metrics"
 	tint      = "github.com/lmittmann/tint"
 	cobra     = "github.com/spf13/cobra"
+	pflag     = "github.com/spf13/pflag" // the flags of cobra, part of its API
 	toml      = "github.com/BurntSushi/toml"
 	btree     = "github.com/tidwall/btree"
 	xsys      = "golang.org/x/sys"
@@ -53,7 +54,7 @@ var table = map[string]row{
 	"client/load": {ours: []string{"client"}},
 	"cmd/dnode": {
 		ours:   []string{"node", "client", "client/load", "wal", "wal/osfs"},
-		theirs: []string{cobra, toml, tint},
+		theirs: []string{cobra, pflag, toml, tint},
 	},
 }
 
@@ -112,4 +113,32 @@ func (w row) refuses(imported string, test bool) string {
 		return ""
 	}
 	return "pure"
+}
+
+// checkModule holds the root go.mod to the imports of the root module: a module
+// stands there as direct exactly when something imports it.
+func (r *Repo) checkModule() {
+	var imported []string
+	for name, f := range r.parsed {
+		if r.nested(name) {
+			continue
+		}
+		for _, spec := range f.Imports {
+			imported = append(imported, strings.Trim(spec.Path.Value, `"`))
+		}
+	}
+	line := 0
+	for text := range strings.Lines(string(r.files["go.mod"])) {
+		line++
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(text), "require "))
+		if len(fields) < 2 || !strings.HasPrefix(fields[1], "v") || !strings.Contains(fields[0], ".") {
+			continue
+		}
+		used := slices.ContainsFunc(imported, func(p string) bool {
+			return p == fields[0] || strings.HasPrefix(p, fields[0]+"/")
+		})
+		if indirect := strings.HasSuffix(strings.TrimSpace(text), "// indirect"); used == indirect {
+			r.add(place{"go.mod", line}, "module", "%s is imported: %v, said to be indirect: %v", fields[0], used, indirect)
+		}
+	}
 }

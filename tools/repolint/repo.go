@@ -94,6 +94,7 @@ func (r *Repo) Check() []Violation {
 		r.checkTestHabits(name)
 	}
 	r.checkPackages()
+	r.checkModule()
 	r.checkPure()
 	slices.SortFunc(r.found, func(a, b Violation) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Rule, b.Rule))

@@ -50,6 +50,9 @@ func TestTree(t *testing.T) {
 	m := breaks(t, "module")
 	m("go.work", "go.work", "go 1.26.0\n")
 	m("go.mod:3: module: no replace", "go.mod", "module m\n\nreplace a => b\n")
+	use := []string{"tools/x/x.go", "// Package x is a sample.\npackage x\n\nimport _ \"a.b/c/d\"\n"}
+	m("go.mod:2: module: a.b/c is imported: true, said to be indirect: true", append([]string{"go.mod", "module m\nrequire a.b/c v1.0.0 // indirect\n"}, use...)...)
+	m("a.b/e is imported: false", append([]string{"go.mod", "module m\nrequire (\n\ta.b/c v1.0.0\n\ta.b/e v1.0.0\n)\n"}, use...)...)
 	m("no toolchain", "go.mod", "module m\ntoolchain go1.26.8\n")
 	holds(t, ".ci/run", "x", ".gitignore", "x", "LICENSE-MIT", "x", "bench/go.mod", "replace a => ../\n")
 }
@@ -104,7 +107,9 @@ func TestTests(t *testing.T) {
 	f("t.Skip", src("t.Skip()")...)
 	f("t.SkipNow", src("t.SkipNow()")...)
 	f("t.Skipf", src("t.Skipf(``)")...)
+	f("x_test.go:8: test: time.Sleep", src("synctest.Test(t, g); time.Sleep(1)")...)
 	holds(t, src("t.Log(time.Now())")...)
+	holds(t, src("synctest.Test(t, func(t *testing.T) { time.Sleep(1) })")...)
 	rooted := src("t.Skip()")
 	rooted[1] = "//go:build linux && roottest\n\n" + rooted[1]
 	holds(t, rooted...)

@@ -2,6 +2,7 @@ package repolint
 
 import (
 	"go/ast"
+	"go/token"
 	"slices"
 	"strings"
 )
@@ -133,8 +134,9 @@ func (r *Repo) checkPackages() {
 	}
 }
 
-// checkTestHabits forbids sleeping and skipping in tests. Tests that need root
-// are behind a build tag that says so, and may skip.
+// checkTestHabits forbids sleeping and skipping in tests. Inside synctest.Test
+// the clock is not the real one and sleeping is how it is moved. Tests that
+// need root are behind a build tag that says so, and may skip.
 func (r *Repo) checkTestHabits(name string) {
 	if !isTest(name) {
 		return
@@ -146,7 +148,11 @@ func (r *Repo) checkTestHabits(name string) {
 			rootOnly = rootOnly || strings.HasPrefix(c.Text, "//go:build") && strings.Contains(c.Text, "root")
 		}
 	}
+	var bubbleEnd token.Pos // of the synctest.Test call seen last, in source order
 	ast.Inspect(f, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && isSynctest(call) {
+			bubbleEnd = call.End()
+		}
 		sel, ok := n.(*ast.SelectorExpr)
 		if !ok {
 			return true
@@ -155,6 +161,9 @@ func (r *Repo) checkTestHabits(name string) {
 		switch {
 		case !ok:
 		case x.Name == "time" && sel.Sel.Name == "Sleep":
+			if sel.Pos() < bubbleEnd {
+				return true
+			}
 			r.addAt(sel.Pos(), "test", "time.Sleep: wait for the event, with a deadline")
 		case !rootOnly && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, sel.Sel.Name) &&
 			slices.Contains([]string{"t", "b", "f", "tb", "rt"}, x.Name):
@@ -162,4 +171,13 @@ func (r *Repo) checkTestHabits(name string) {
 		}
 		return true
 	})
+}
+
+func isSynctest(call *ast.CallExpr) bool {
+	sel, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := sel.X.(*ast.Ident)
+	return ok && x.Name == "synctest" && sel.Sel.Name == "Test"
 }

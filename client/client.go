@@ -35,9 +35,9 @@ type Client struct {
 	any     int     // ring position that stale reads go to
 	members []*node // learned from the last status
 
-	leader     *node    // nil: not known
-	leaderTerm uint64   // in which it said so, or was said to be
-	parked     callList // calls that wait for a leader
+	leader     *node     // nil: not known
+	leaderTerm wire.Term // in which it said so, or was said to be
+	parked     callList  // calls that wait for a leader
 	probeTimer *time.Timer
 	probeArmed bool
 	probeRound int
@@ -271,7 +271,7 @@ func (c *Client) failed(q *call, f failure) {
 	a := Attempt{
 		Write: q.write(), Maybe: q.maybe, Stage: f.stage, Code: f.code,
 		Hint: hint && q.target == toLeader, Hops: q.hops, Attempts: q.attempts, RetryAfter: f.retryAfter,
-		Left: time.Duration(q.deadline - c.now()), Final: c.closed || q.once,
+		Left: time.Duration(q.deadline - c.now()), Final: c.closed || q.once || q.target == toEndpoint && f.code == wire.CodeNotLeader,
 	}
 	d := Decide(a)
 	q.maybe = a.Maybe || a.mayBeCarriedOut()

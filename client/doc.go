@@ -27,7 +27,7 @@
 //
 // Writes, linearizable and lease reads go to the leader. A NotLeader answer
 // that names it is followed at once. Otherwise calls are parked, nodes are
-// asked who leads, again and again with growing random waits (5 ms to 1 s), and
+// asked who leads, again and again with growing random waits (5 to 200 ms), and
 // all parked calls are sent when one knows.
 //
 // # Errors and retries

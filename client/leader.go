@@ -15,6 +15,12 @@ import (
 // the others are asked too.
 const firstProbeWait = 50 * time.Millisecond
 
+// maxProbeWait bounds the wait between two rounds. It is shorter than
+// MaxBackoff: one round serves all callers, and an election takes about as long
+// as MaxBackoff, so that the wait would double the outage. A node that cannot
+// be reached is still left alone for up to MaxBackoff.
+const maxProbeWait = 200 * time.Millisecond
+
 // connected notes that a node has answered hello.
 func (c *Client) connected() {
 	select {
@@ -104,7 +110,7 @@ func (c *Client) seekLeader() {
 		return
 	}
 	c.probeArmed = true
-	wait := jitter(backoffAfter(c.probeRound))
+	wait := jitter(min(backoffAfter(c.probeRound), maxProbeWait))
 	if c.probeRound == 0 {
 		wait = firstProbeWait
 		c.probe(c.anyNode())
@@ -179,8 +185,8 @@ func (c *Client) probed(n *node, body []byte, err error) {
 	}
 	c.learn(&st)
 	if l := c.leaderOf(n, &st); l != nil && !l.suspect() && l.retryAt <= c.now() {
-		if c.leader == nil || uint64(st.Term) > c.leaderTerm {
-			c.leaderTerm = uint64(st.Term)
+		if c.leader == nil || st.Term > c.leaderTerm {
+			c.leaderTerm = st.Term
 			c.lead(l)
 		}
 	} else if c.leader == nil {

@@ -186,6 +186,12 @@ func TestStaleReads(t *testing.T) {
 		get(ReadOptions{})
 		nw.nodes["n1:1"].stop()
 		get(ReadOptions{})
+		_, err := c.Get(t.Context(), "k", ReadOptions{Endpoint: "n2:1"})
+		var e *Error
+		if !errors.As(err, &e) || e.Code != wire.CodeNotLeader || e.Attempts != 1 {
+			t.Errorf("linearizable read at a follower: %v", err)
+		}
+		asked["n2:1"]--
 		if asked["n1:1"] != 2 || asked["n2:1"] != 1 || asked["n3:1"] != 1 {
 			t.Errorf("asked %v", asked)
 		}

@@ -65,7 +65,9 @@ func newNetwork(t testing.TB, names ...string) *network {
 		nw.add(name)
 		nw.nodes[name].status.ID = wire.NodeID(i + 1)
 	}
-	t.Cleanup(nw.close)
+	if t != nil {
+		t.Cleanup(nw.close)
+	}
 	nw.lead(names[0])
 	return nw
 }

@@ -15,7 +15,7 @@ import (
 // witness knows what was acknowledged, and what else may have reached the disk.
 type witness struct {
 	acked model  // synced entries
-	tried []byte // appended, not yet acknowledged
+	tried []byte // appended since, in order
 
 	vote, triedVote wire.Vote
 	name, triedName string
@@ -36,7 +36,7 @@ func (f *life) do(step func() error) {
 }
 
 func (f *life) append(b []byte) {
-	f.do(func() error { f.w.tried = b; return f.store.Append(runs(b)) })
+	f.do(func() error { f.w.tried = append(f.w.tried, b...); return f.store.Append(runs(b)) })
 }
 
 func (f *life) sync() {
@@ -103,14 +103,17 @@ func (f *life) run() {
 	f.put(entries(10, 12, 1, 900)) // ends in segment 2
 	f.vote(wire.Vote{Term: 2})
 	f.put(entries(8, 14, 2, 50)) // supersedes across segments
+	f.append(entries(15, 16, 2, 300))
+	f.append(entries(16, 18, 3, 300)) // several groups under one sync
+	f.put(entries(15, 15, 3, 80))
 	f.prepare()
 	f.seal()
-	f.put(entries(15, 30, 2, 700)) // several segments in one batch
+	f.put(entries(15, 30, 4, 700)) // several segments in one batch
 	f.identity("renamed")
-	f.put(entries(30, 31, 3, 10))
-	f.put(entries(32, 32, 3, 3000))
+	f.put(entries(30, 31, 5, 10))
+	f.put(entries(32, 32, 5, 3000))
 	f.vote(wire.Vote{Term: 4, For: 2})
-	f.put(entries(20, 33, 4, 600)) // supersedes three segments
+	f.put(entries(20, 33, 6, 600)) // supersedes three segments
 	f.seal()
 	f.do(func() error { return f.store.Close() })
 }

@@ -36,10 +36,7 @@ func (m *machine) open(t *rapid.T) {
 }
 
 func (m *machine) append(t *rapid.T) {
-	if m.w.tried != nil {
-		m.sync(t)
-	}
-	last := len(m.w.acked)
+	last := len(m.now())
 	first := last + 1 - rapid.IntRange(0, min(last, rapid.SampledFrom([]int{0, 0, 3, 1000}).Draw(t, "back"))).Draw(t, "superseded")
 	n := rapid.IntRange(1, rapid.SampledFrom([]int{1, 4, 60}).Draw(t, "most")).Draw(t, "count")
 	if first <= last {
@@ -55,13 +52,20 @@ func (m *machine) append(t *rapid.T) {
 		b = append(b, e...)
 		split = append(split, e)
 	}
-	m.w.tried = b
+	m.w.tried = append(m.w.tried, b...)
 	if rapid.Bool().Draw(t, "split") {
 		split = [][]byte{nil, b, nil}
 	}
 	if err := m.l.Append(split); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// now is what a reader should see.
+func (m *machine) now() model {
+	now := append(model(nil), m.w.acked...)
+	now.append(m.w.tried)
+	return now
 }
 
 func (m *machine) sync(t *rapid.T) {
@@ -73,8 +77,7 @@ func (m *machine) sync(t *rapid.T) {
 }
 
 func (m *machine) read(t *rapid.T) {
-	now := append(model(nil), m.w.acked...)
-	now.append(m.w.tried)
+	now := m.now()
 	if len(now) == 0 {
 		return
 	}

@@ -428,3 +428,16 @@ func TestClusterElectsReplicatesAndReads(t *testing.T) {
 		t.Errorf("follower: %v", err)
 	}
 }
+
+// voters renders the configuration in force.
+func voters(r *Raft) string {
+	m, at := r.Membership()
+	s := fmt.Sprintf("config %d:", at)
+	for _, mb := range m.Members {
+		s += fmt.Sprintf(" %v %d", mb.Role, mb.ID)
+	}
+	if len(m.Outgoing) > 0 {
+		s += fmt.Sprintf(", outgoing %v", m.Outgoing)
+	}
+	return s
+}

@@ -61,8 +61,7 @@ func (r *Raft) mayVote() bool {
 
 // campaign starts an election: a sole voter's at once, others ask first.
 func (r *Raft) campaign() {
-	self := r.find(r.cfg.ID)
-	if self == nil || !self.voter && !self.outgoing || !r.mayVote() || r.role == Leader {
+	if r.role == Leader || !r.mayVote() || !r.mayLead() {
 		return
 	}
 	if r.soleVoter() {
@@ -74,7 +73,9 @@ func (r *Raft) campaign() {
 	r.elapsed = 0
 	r.drawTimeout()
 	r.clearVotes()
-	self.vote = granted
+	if self := r.find(r.cfg.ID); self != nil {
+		self.vote = granted
+	}
 	r.askVotes()
 }
 

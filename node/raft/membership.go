@@ -46,6 +46,20 @@ func isVoter(m *wire.Membership, id wire.NodeID) bool {
 	return p != nil && p.Role == wire.Voter
 }
 
+// mayLead reports whether this node is a voter of the configuration in force,
+// or of one before it that may still be the committed one. A node that its own
+// uncommitted entry removes must be able to lead once more, without counting
+// itself: nobody else may have that entry, and those who miss it cannot win.
+func (r *Raft) mayLead() bool {
+	for i := range r.configs {
+		m := &r.configs[i].Members
+		if isVoter(m, r.cfg.ID) || slices.Contains(m.Outgoing, r.cfg.ID) {
+			return true
+		}
+	}
+	return false
+}
+
 func sameVoters(a, b *wire.Membership) bool {
 	for i := range a.Members {
 		if id := a.Members[i].ID; isVoter(a, id) != isVoter(b, id) {

@@ -20,8 +20,9 @@
 // deadline is bounded by Config.Timeout. Sizes are checked before anything is
 // sent. A node that leaves requests unanswered is asked for a sign of life
 // after Config.ProbeInterval; after another one the leader is looked for
-// elsewhere, reads are asked again there, and writes that were sent keep their
-// chance until their deadline.
+// elsewhere, and reads are asked again there. Writes that were sent keep their
+// chance until their deadline, or until another leader is found: then their
+// outcome is reported as unknown.
 //
 // # Leader
 //

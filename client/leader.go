@@ -94,9 +94,15 @@ func (c *Client) usable(leader string, from *node) bool {
 	return n == nil || !n.suspect()
 }
 
-// lead makes n the leader and sends it all calls that waited for one.
+// lead makes n the leader and sends it all calls that waited for one. What a
+// silent node still owes is not waited for any longer: it has been replaced.
 func (c *Client) lead(n *node) {
 	c.leader = n
+	for _, other := range c.nodes {
+		if other != n && other.suspect() {
+			c.lost(other.conn, errReplaced)
+		}
+	}
 	for q := c.parked.take(); q != nil; {
 		next := q.at.next
 		c.ask(n, q)

@@ -17,7 +17,10 @@ const sweepEvery = 50 * time.Millisecond
 // flight, before its connection is closed and what it carried is decided.
 const silentLimit = 10 * time.Second
 
-var errSilent = errors.New("the node has fallen silent")
+var (
+	errSilent   = errors.New("the node has fallen silent")
+	errReplaced = errors.New("the node has fallen silent, and another one leads now")
+)
 
 func (c *Client) armSweep() {
 	if c.sweepArmed {
@@ -75,7 +78,8 @@ func (q *call) over(now int64) error {
 // watch acts on a connection that owes answers: after a probe interval of
 // silence it asks for a sign of life, after a second one it looks elsewhere.
 // Reads are then asked elsewhere; a write that was sent keeps its chance to be
-// answered until its deadline, since the node may only be slow.
+// answered until its deadline or until another node leads, since this one may
+// only be slow.
 func (c *Client) watch(k *conn, now int64) {
 	silent := time.Duration(now - max(k.lastHeard, k.busySince))
 	switch {

@@ -121,33 +121,38 @@ func (f *life) run() {
 // check opens what a crash has left and compares it with the witness. It
 // returns what was found.
 func (w *witness) check(fs *crashfs.FS) (model, error) {
+	_, m, err := w.open(fs)
+	return m, err
+}
+
+func (w *witness) open(fs *crashfs.FS) (*wal.Store, model, error) {
 	id, err := wal.LoadIdentity(fs)
 	if errors.Is(err, wal.ErrNotExist) && w.name == "" {
 		err = nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if id.Name != w.name && id.Name != w.triedName {
-		return nil, fmt.Errorf("identity is %q, acknowledged %q, tried %q", id.Name, w.name, w.triedName)
+		return nil, nil, fmt.Errorf("identity is %q, acknowledged %q, tried %q", id.Name, w.name, w.triedName)
 	}
 	store, rec, vote, err := wal.OpenStore(fs, small)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if vote.Abstain || vote.Vote != w.vote && vote.Vote != w.triedVote {
-		return nil, fmt.Errorf("vote is %+v, acknowledged %+v, tried %+v", vote, w.vote, w.triedVote)
+		return nil, nil, fmt.Errorf("vote is %+v, acknowledged %+v, tried %+v", vote, w.vote, w.triedVote)
 	}
 	got, err := readAll(store.Log(), 1<<20)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var m model
 	m.append(got)
 	if len(m) != int(rec.Last) || !w.allows(m) {
-		return nil, fmt.Errorf("recovered %d entries, acknowledged %d: the content is not one of those possible", len(m), len(w.acked))
+		return nil, nil, fmt.Errorf("recovered %d entries, acknowledged %d: the content is not one of those possible", len(m), len(w.acked))
 	}
-	return m, nil
+	return store, m, nil
 }
 
 // allows reports whether m is what was acknowledged, followed by or superseded
@@ -207,13 +212,36 @@ func surviveTwice(w *witness, img *crashfs.FS, seed uint64) error {
 	if _, err := w.check(cut.Crash(seed + 77)); err != nil {
 		return fmt.Errorf("recovery cut off: %w", err)
 	}
-	first, err := w.check(img)
+	store, first, err := w.open(img)
 	if err != nil {
 		return err
 	}
 	second, err := w.check(img.Crash(seed + 99))
 	if err == nil && !slices.EqualFunc(first, second, bytes.Equal) {
 		err = fmt.Errorf("recovery reported %d entries, %d after the next power cut", len(first), len(second))
+	}
+	if err != nil || seed%3 != 0 {
+		return err
+	}
+	return goOn(store, first, img, seed)
+}
+
+// goOn appends to a recovered log, into the next segment, and cuts the power.
+func goOn(store *wal.Store, m model, img *crashfs.FS, seed uint64) error {
+	m = slices.Clone(m)
+	next := wire.Index(len(m) + 1)
+	b := entries(next, next+4, 50, 800)
+	m.append(b)
+	if err := errors.Join(store.Append(runs(b)), store.Sync()); err != nil {
+		return err
+	}
+	l, rec, err := wal.Open(img.Crash(seed+111), small)
+	if err != nil {
+		return fmt.Errorf("after going on: %w", err)
+	}
+	got, err := readAll(l, 1<<20)
+	if err == nil && !bytes.Equal(got, m.bytes()) {
+		err = fmt.Errorf("after going on %d entries of %d are left", rec.Last, len(m))
 	}
 	return err
 }

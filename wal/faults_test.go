@@ -81,6 +81,36 @@ func TestFenceMarkerReadsPastTheCache(t *testing.T) {
 	must(t, again.Close())
 }
 
+// If not even the marker could be written, the next start believes the page
+// cache, and must then bring to the disk all that it reports: pages that a
+// failed sync has marked clean are written again.
+func TestRecoveryRewritesTheTail(t *testing.T) {
+	f := func(name string, batch []byte, want wire.Index) {
+		t.Helper()
+		fs := crashfs.New()
+		l, _ := mustOpen(t, fs, small)
+		must(t, l.Append(runs(entries(1, 2, 1, 900))))
+		must(t, l.Sync())
+		fs.Inject(crashfs.Rule{Op: crashfs.OpSync, Name: "01.seg", Err: errDisk})
+		fs.Inject(crashfs.Rule{Op: crashfs.OpCreate, Name: "fence", Err: errDisk})
+		if err := errors.Join(l.Append(runs(batch)), l.Sync()); !errors.Is(err, wal.ErrFenced) {
+			t.Fatal(err)
+		}
+		after := fs.Kill()
+		_, rec := mustOpen(t, after, small)
+		if rec.Last != want {
+			t.Fatalf("%s: recovered %+v, want %d entries", name, rec, want)
+		}
+		for seed := range uint64(20) {
+			if _, rec := mustOpen(t, after.Crash(seed), small); rec.Last != want {
+				t.Fatalf("%s: %d entries were reported, %d are left after a power cut", name, want, rec.Last)
+			}
+		}
+	}
+	f("last group", entries(3, 3, 1, 100), 3)
+	f("sealed segment", entries(3, 5, 1, 900), 3)
+}
+
 // A failure while a segment is sealed or the next one is taken fences too, and
 // nothing acknowledged is lost.
 func TestRotationFaults(t *testing.T) {

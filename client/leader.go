@@ -70,7 +70,7 @@ func (c *Client) passOver(n *node) {
 func (c *Client) notLeader(n *node) {
 	if n != nil && c.leader == n {
 		c.leader = nil
-		if c.parked.len > 0 {
+		if c.wantsLeader() {
 			c.seekLeader()
 		}
 	}
@@ -135,10 +135,24 @@ func (c *Client) seekLeader() {
 func (c *Client) probeAgain() {
 	c.mu.Lock()
 	c.probeArmed = false
-	if c.leader == nil && (c.parked.len > 0 || !c.isOpen()) {
+	if c.leader == nil && c.wantsLeader() {
 		c.seekLeader()
 	}
 	c.unlock()
+}
+
+// wantsLeader reports whether anybody would gain from knowing the leader: calls
+// that are parked, Open, or writes that a silent node may never answer.
+func (c *Client) wantsLeader() bool {
+	if c.parked.len > 0 || !c.isOpen() {
+		return true
+	}
+	for _, n := range c.nodes {
+		if n.suspect() && !n.conn.abandoned() {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Client) isOpen() bool {

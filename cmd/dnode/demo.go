@@ -140,8 +140,12 @@ func (d *demo) startNodes(ctx context.Context, dir string) error {
 	if _, err := d.client.Put(ctx, "demo", []byte("dnode demo")); err != nil {
 		return err
 	}
-	return d.say("%d nodes in %s serve on %s; nothing is kept\ntry: dnode put -e %s hello world\n",
-		len(d.nodes), dir, strings.Join(endpoints, " "), endpoints[0])
+	end := ""
+	if d.flags.duration == 0 {
+		end = "; Ctrl-C ends it and looks for every write"
+	}
+	return d.say("%d nodes in %s serve on %s; nothing is kept\ntry: dnode put -e %s hello world%s\n",
+		len(d.nodes), dir, strings.Join(endpoints, " "), endpoints[0], end)
 }
 
 func (n *demoNode) start(ctx context.Context) error {

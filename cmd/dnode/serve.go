@@ -81,8 +81,15 @@ func (f *serveFlags) run(ctx context.Context, con *console) error {
 	return wait(n, signals)
 }
 
-// wait returns when the node has stopped.
-func wait(n *node.Node, signals <-chan os.Signal) error {
+// stoppable is a node as its end sees it.
+type stoppable interface {
+	Done() <-chan struct{}
+	Err() error
+	Shutdown(ctx context.Context) error
+}
+
+// wait returns when the node has stopped, or at once at the second signal.
+func wait(n stoppable, signals <-chan os.Signal) error {
 	select {
 	case <-n.Done():
 		return failed(n)
@@ -103,7 +110,7 @@ func wait(n *node.Node, signals <-chan os.Signal) error {
 }
 
 // failed returns why a node has stopped by itself.
-func failed(n *node.Node) error {
+func failed(n stoppable) error {
 	if err := n.Err(); err != nil {
 		return fmt.Errorf("the node has failed: %w", err)
 	}

@@ -60,8 +60,8 @@ func TestChoose(t *testing.T) {
 	f(false, "lint,vet", "vet", "lint")
 	f(true, "fuzz", "fuzz")
 	f(false, "nonsense")
-	f(true, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested")
-	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "race", "cross", "fuzz")
+	f(true, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "outside")
+	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "race", "cross", "outside", "fuzz")
 }
 
 // A step fails, rather than passing over it, when its tool cannot be had.

@@ -44,6 +44,7 @@ var steps = []step{
 	{"nested", true, "go test ./... of the modules below the root", (*ci).nested},
 	{"race", false, "go test -race ./...", (*ci).race},
 	{"cross", false, "builds for linux and darwin on amd64 and arm64", (*ci).cross},
+	{"outside", true, "a module of somebody else builds the command and uses the client", (*ci).outside},
 	{"fuzz", false, "every fuzz function for a few seconds", (*ci).fuzz},
 }
 

@@ -206,6 +206,64 @@ func (c *ci) cross(out io.Writer) error {
 	return c.exec(".", out, []string{"GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0"}, "go", "vet", "./...")
 }
 
+// outside builds what a user of the module would: our command, and a program
+// over the client and the node, in a module that takes this one from its folder.
+func (c *ci) outside(out io.Writer) error {
+	dir, err := os.MkdirTemp("", "dnode-ci-outside-")
+	if err != nil {
+		return fmt.Errorf("cannot make a scratch folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	own, err := os.ReadFile(filepath.Join(c.root, "go.mod"))
+	if err != nil {
+		return fmt.Errorf("cannot read go.mod: %w", err)
+	}
+	sums, err := os.ReadFile(filepath.Join(c.root, "go.sum"))
+	if err != nil {
+		return fmt.Errorf("cannot read go.sum: %w", err)
+	}
+	mod := strings.Replace(string(own), "module "+repolint.Module, "module outside", 1) +
+		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", repolint.Module, repolint.Module, c.root)
+	for name, text := range map[string]string{"go.mod": mod, "go.sum": string(sums), "main.go": outsideProgram} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("cannot write the scratch module: %w", err)
+		}
+	}
+	for _, pkg := range []string{".", repolint.Module + "/cmd/dnode"} {
+		cmd := exec.Command("go", "build", "-mod=mod", "-o", os.DevNull, pkg)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("cannot build %s from outside: %w", pkg, err)
+		}
+	}
+	return nil
+}
+
+const outsideProgram = `package main
+
+import (
+	"context"
+
+	"github.com/dnode-engine/dnode/client"
+	"github.com/dnode-engine/dnode/node"
+)
+
+func main() {
+	ctx := context.Background()
+	n, err := node.Start(ctx, node.Config{Name: "n1", DataDir: "data"})
+	if err != nil {
+		panic(err)
+	}
+	c, err := client.Open(ctx, client.Config{Endpoints: []string{n.ClientAddr()}})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := c.Put(ctx, "k", []byte("v")); err != nil {
+		panic(err)
+	}
+}
+`
+
 // fuzz runs every fuzz function of the root module, one after the other, each
 // with a test binary that is built once per package.
 func (c *ci) fuzz(out io.Writer) error {

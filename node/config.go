@@ -199,6 +199,9 @@ func (c *Config) checkAddresses() error {
 			return fmt.Errorf("%s address %q to listen on: use host:port", a.what, a.addr)
 		}
 	}
+	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.PeerListen && port != "0" {
+		return fmt.Errorf("clients and members cannot both use %s: give one of them another port", c.Listen)
+	}
 	for _, a := range []struct{ what, addr, listen string }{
 		{"client", c.Advertise, c.Listen},
 		{"peer", c.PeerAdvertise, c.PeerListen},

@@ -44,6 +44,7 @@ func TestConfigRefusals(t *testing.T) {
 	f("names no host", func(c *Config) { c.Cluster = map[string]string{"n1": "0.0.0.0:7401"} })
 	f("same peer address", func(c *Config) { c.Cluster = map[string]string{"n1": "h:1", "n2": "h:1"} })
 	f("use host:port", func(c *Config) { c.Listen = "7400" })
+	f("cannot both use", func(c *Config) { c.Listen, c.PeerListen = "127.0.0.1:9", "127.0.0.1:9" })
 	f("advertised client address", func(c *Config) { c.Advertise = "0.0.0.0:1" })
 	f("advertising it", func(c *Config) { c.Cluster, c.Listen = two, ":7400" })
 	f("at least 4 times", func(c *Config) { c.HeartbeatTicks, c.ElectionTicks = 5, 19 })

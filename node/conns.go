@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -39,12 +41,13 @@ type conn struct {
 	state   connState
 	session wire.Session
 	peer    wire.NodeID // PeerSide, once known
-	name    string      // PeerSide, from its hello
-	need    int         // bytes that must be buffered before parsing makes sense
-	out     []byte      // frames of this batch, not yet handed to gnet
-	dirty   bool        // in conns.dirty
-	pending int         // requests handed to the replica and not answered
-	until   int64       // connClosing: when it is cut
+	name    string      // PeerSide, from its hello, likewise
+	replica wire.ReplicaID
+	need    int    // bytes that must be buffered before parsing makes sense
+	out     []byte // frames of this batch, not yet handed to gnet
+	dirty   bool   // in conns.dirty
+	pending int    // requests handed to the replica and not answered
+	until   int64  // connClosing: when it is cut
 }
 
 // conns is the table of accepted connections. A ConnID is a slot and its
@@ -215,9 +218,7 @@ func (l *loop) hello(c *conn, f wire.Frame) {
 	}
 	id, refusal := l.self.greet(c.side, &h)
 	if refusal != nil {
-		l.counters.refused++
-		l.log.Warn("connection refused", "event", "conn.refused", "from", c.gc.RemoteAddr().String(), "peer", h.Name, "reason", refusal.Error())
-		l.hangUp(c, refusal)
+		l.refused(c, h.Name, refusal)
 		return
 	}
 	ack := l.self.ack(true)
@@ -225,12 +226,24 @@ func (l *loop) hello(c *conn, f wire.Frame) {
 	c.state = connOpen
 	l.conns.waiting--
 	if c.side == wire.PeerSide {
-		c.name = h.Name
-		c.peer = id
+		c.name, c.replica, c.peer = h.Name, h.Replica, id
 		l.replaceIncoming(c)
 	}
 	l.scratch = wire.AppendHelloAck(l.scratch[:0], &ack)
 	l.conns.append(c, wire.AppendFrame(nil, wire.FrameHelloAck, f.ID, l.scratch))
+}
+
+// refused turns a caller away. At most one a second is worth a warning: anybody
+// can call.
+func (l *loop) refused(c *conn, name string, why *wire.Error) {
+	l.counters.refused++
+	level := slog.LevelDebug
+	if now := l.clock(); now-l.warnedAt >= int64(time.Second) {
+		l.warnedAt, level = now, slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, "connection refused", "event", "conn.refused",
+		"from", c.gc.RemoteAddr().String(), "peer", name, "reason", why.Error())
+	l.hangUp(c, why)
 }
 
 // replaceIncoming closes an older connection of the same member: it belongs to
@@ -243,16 +256,28 @@ func (l *loop) replaceIncoming(c *conn) {
 	}
 }
 
+// identifyPeers looks at the members' connections again when the configuration
+// has changed: who came while it was founded gets an id, who is no member, or
+// is one with another folder, has to go.
+func (l *loop) identifyPeers() {
+	for _, c := range l.conns.slots {
+		if c == nil || c.side != wire.PeerSide || c.state != connOpen {
+			continue
+		}
+		m := l.self.members.FindName(c.name)
+		if m == nil || !sameReplica(m, c.replica) {
+			l.refused(c, c.name, refuse(wire.CodeWrongIdentity, "%s (replica %s) is not a member that %s knows: %s", c.name, c.replica, l.self.name, memberNames(l.self.members)))
+			continue
+		}
+		c.peer = m.ID
+	}
+}
+
 // message hands a member's frame to the replica. While the cluster is being
 // founded nobody can have anything to say.
 func (l *loop) message(c *conn, f wire.Frame) {
 	if l.rep == nil {
 		return
-	}
-	if c.peer == 0 {
-		if m := l.self.members.FindName(c.name); m != nil {
-			c.peer = m.ID
-		}
 	}
 	l.event()
 	if err := l.rep.Peer(c.peer, f); err != nil {

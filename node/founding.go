@@ -104,10 +104,16 @@ func (s *self) greetPeer(h *wire.Hello) (wire.NodeID, *wire.Error) {
 	if m == nil {
 		return 0, refuse(wire.CodeWrongIdentity, "%s (replica %s) is not a member that %s knows in cluster %s: %s", h.Name, h.Replica, s.name, s.cluster, memberNames(s.members))
 	}
-	if m.Replica != h.Replica && m.Replica != (wire.ReplicaID{}) {
+	if !sameReplica(m, h.Replica) {
 		return 0, refuse(wire.CodeWrongIdentity, "%s comes as replica %s, cluster %s knows it as replica %s: its data folder was replaced", h.Name, h.Replica, s.cluster, m.Replica)
 	}
 	return m.ID, nil
+}
+
+// sameReplica reports whether a member's data folder is the one expected. What
+// a member that joined late was not told yet matches anything.
+func sameReplica(m *wire.Member, id wire.ReplicaID) bool {
+	return m.Replica == id || m.Replica == wire.ReplicaID{}
 }
 
 // greetFresh decides about a node that belongs to no cluster yet, on a node
@@ -117,7 +123,7 @@ func (s *self) greetFresh(h *wire.Hello) (wire.NodeID, *wire.Error) {
 	if m == nil {
 		return 0, refuse(wire.CodeNotFresh, "%s (replica %s) is fresh, but %s is already in cluster %s, which has no member of that name: %s", h.Name, h.Replica, s.name, s.clusterText(), memberNames(s.members))
 	}
-	if m.Replica != h.Replica && m.Replica != (wire.ReplicaID{}) {
+	if !sameReplica(m, h.Replica) {
 		return 0, refuse(wire.CodeNotFresh, "%s is fresh as replica %s, but %s is already in cluster %s, which knows it as replica %s: its data folder was lost; bring the old folder back or remove the member and add it anew", h.Name, h.Replica, s.name, s.clusterText(), m.Replica)
 	}
 	if have := membersHash(s.members); h.Bootstrap != have {
@@ -179,7 +185,7 @@ func (s *self) checkAck(to string, a *wire.HelloAck) error {
 	if m == nil {
 		return refuse(wire.CodeWrongIdentity, "%s is not a member of cluster %s", to, s.cluster)
 	}
-	if m.Replica != a.Replica && m.Replica != (wire.ReplicaID{}) {
+	if !sameReplica(m, a.Replica) {
 		return refuse(wire.CodeWrongIdentity, "%s answered as replica %s, cluster %s knows it as replica %s: its data folder was replaced", to, a.Replica, s.clusterText(), m.Replica)
 	}
 	return nil

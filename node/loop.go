@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
@@ -59,7 +60,8 @@ type loop struct {
 	term      wire.Term
 	counters  counters
 	scratch   []byte
-	wantSweep int
+	warnedAt  int64 // of the last warning about a refused connection
+	wantSweep int   // ticks until the next sweep
 }
 
 // inbox is what other goroutines leave for the loop.
@@ -71,12 +73,15 @@ type inbox struct {
 	calls  []func(*loop)
 }
 
+// sweepInterval is how often connections are looked at and counters published.
+const sweepInterval = 100 * time.Millisecond
+
 // maxTicksAtOnce is how many missed ticks are made up for, as a share of the
 // election timeout: a process that was stopped must first hear what its peers
 // have sent meanwhile before it calls for an election, and yet a leader that was
 // stopped must soon notice that its quorum may be gone. Leases and rounds go by
 // the clock, not by ticks.
-const maxTicksAtOnce = 2 // half of the election timeout
+const maxTicksAtOnce = 2 // one half
 
 // OnBoot learns the real ports.
 func (l *loop) OnBoot(eng gnet.Engine) gnet.Action {
@@ -164,6 +169,7 @@ func (l *loop) call(f func(*loop)) {
 // Run is the end of a batch. It is called by gnet on the loop.
 func (l *loop) Run(context.Context) error {
 	l.scheduled.Store(false) // first: whatever comes now schedules the next
+	l.counters.turns++
 	stored, has, reads, calls := l.takeInbox()
 	for _, f := range calls {
 		f(l)
@@ -235,26 +241,33 @@ func (l *loop) reply(r *replica.Reply) {
 	}
 }
 
+// ticksDue returns how many whole ticks lie between last and now, and how many
+// of them are to be fed.
+func ticksDue(cfg *Config, last, now int64) (due, feed int64) {
+	due = max(0, (now-last)/int64(cfg.TickInterval))
+	return due, min(due, int64(cfg.ElectionTicks/maxTicksAtOnce))
+}
+
 // tick feeds the ticks that have passed since the last time, up to a bound.
 func (l *loop) tick() {
 	now := l.clock()
-	due := (now - l.lastTick) / int64(l.cfg.TickInterval)
-	if due <= 0 {
+	due, feed := ticksDue(l.cfg, l.lastTick, now)
+	if due == 0 {
 		return
 	}
 	l.lastTick += due * int64(l.cfg.TickInterval)
 	l.ticks += uint64(due)
-	if l.rep != nil {
-		for range min(due, int64(l.cfg.ElectionTicks/maxTicksAtOnce)) {
+	for range feed {
+		if l.rep != nil {
 			l.event()
 			l.rep.Tick()
 		}
 	}
 	l.n.lastTick.Store(now)
-	if l.wantSweep -= int(min(due, 10)); l.wantSweep <= 0 {
-		l.wantSweep = int(100e6 / l.cfg.TickInterval)
+	if l.wantSweep -= int(feed); l.wantSweep <= 0 {
+		l.wantSweep = max(1, int(sweepInterval/l.cfg.TickInterval))
 		l.sweep(now)
-		l.publish(now)
+		l.publish()
 	}
 	l.logChanges()
 }
@@ -337,6 +350,7 @@ func (l *loop) membershipChanged() {
 	s := *l.self
 	s.members = &m
 	l.publishSelf(&s)
+	l.identifyPeers()
 	if !l.draining {
 		l.dialMembers()
 	}

@@ -47,26 +47,24 @@ type counters struct {
 	leaderChanges               uint64
 	answered                    [replica.Kinds][maxCodes]uint64 // code 0: ok
 	closed                      [maxCodes]uint64                // connections told to go, by code
-	turns                       uint64
+	turns                       uint64                          // of Run
 }
 
 // snapshot is what a scrape sees: a copy made by the loop, about ten times a
 // second.
 type snapshot struct {
 	counters
-	status    wire.NodeStatus
-	raft      raft.Status
-	peers     []peerView
-	conns     int
-	inFlight  int
-	writes    int // waiting for a majority
-	reads     int // waiting for a quorum round
-	ticks     uint64
-	founding  string // what founding waits for, empty once founded
-	draining  bool
-	fenced    string // why, empty if not
-	at        int64
-	leadSince int64
+	status   wire.NodeStatus
+	raft     raft.Status
+	peers    []peerView
+	conns    int
+	inFlight int
+	writes   int // waiting for a majority
+	reads    int // waiting for a quorum round
+	ticks    uint64
+	founding string // what founding waits for, empty once founded
+	draining bool
+	fenced   string // why, empty if not
 }
 
 // peerView is one member as this node sees it.
@@ -92,13 +90,13 @@ func (p *published) get() snapshot {
 }
 
 // publish copies out what outsiders may see.
-func (l *loop) publish(now int64) {
+func (l *loop) publish() {
 	p := &l.n.published
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.snap
 	s.counters = l.counters
-	s.conns, s.inFlight, s.ticks, s.at, s.draining = l.conns.open, l.pending, l.ticks, now, l.draining
+	s.conns, s.inFlight, s.ticks, s.draining = l.conns.open, l.pending, l.ticks, l.draining
 	s.peers = s.peers[:0]
 	for _, k := range l.links {
 		v := peerView{name: k.name, link: k.conn != nil}
@@ -192,6 +190,7 @@ func (e *exposition) identity(n *Node, s *snapshot) {
 	e.head("dnode_node_info", "gauge", "Who this node is; always 1.")
 	e.value("dnode_node_info", fmt.Sprintf("name=%q,id=\"%d\",cluster=%q,replica=%q", n.cfg.Name, s.status.ID, s.status.Cluster.String(), n.self.Load().replica.String()), 1)
 	e.one("dnode_start_time_seconds", "gauge", "Unix time at which this node was started.", n.started.Unix())
+	e.one("dnode_loop_turns_total", "counter", "Batches of events that the loop has finished.", s.turns)
 	e.one("dnode_loop_ticks_total", "counter", "Ticks of the event loop's timer.", s.ticks)
 }
 

@@ -30,6 +30,9 @@ const (
 	drainPoll      = 2 * time.Millisecond
 	readBufferCap  = 512 << 10
 	writeBufferCap = 64 << 10
+	// reservedFiles are for the log, links, HTTP and the connections that are
+	// accepted faster than they are refused.
+	reservedFiles = 256
 )
 
 // Errors that callers decide by.
@@ -88,12 +91,27 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		kick: make(chan struct{}, 1), tickStop: make(chan struct{}), loopDone: make(chan struct{}),
 		failure: make(chan struct{}), done: make(chan struct{}),
 	}
+	n.capConnections()
 	n.linkCtx, n.linkStop = context.WithCancel(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, fmt.Errorf("cannot start node %s: %w", cfg.Name, err)
 	}
 	go n.watch()
 	return n, nil
+}
+
+// capConnections lowers the limit on connections to what descriptors there are:
+// gnet ends its loop when accepting runs out of them.
+func (n *Node) capConnections() {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur > 1<<20 {
+		return
+	}
+	room := max(1, int(lim.Cur)-maxRefused-reservedFiles)
+	if l := &n.cfg.Limits; l.Connections > room {
+		n.log.Warn("fewer connections than asked for: raise the limit on open files", "event", "start.files", "open_files", lim.Cur, "asked", l.Connections, "connections", room)
+		l.Connections = room
+	}
 }
 
 func (n *Node) start(ctx context.Context) error {
@@ -130,6 +148,9 @@ func (n *Node) recover(ctx context.Context) error {
 	n.store = store
 	if rec.Cut != nil {
 		n.log.Error("the end of the log was cut", "event", "wal.cut", "what", rec.Cut.String())
+	}
+	if rec.Fenced {
+		n.log.Warn("the disk failed when this folder was last used; everything was read again past the cache", "event", "wal.fenced")
 	}
 	if votes.Abstain {
 		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
@@ -226,7 +247,13 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 	}
 	launched := make(chan error, 1)
 	n.loop.call(func(l *loop) { launched <- l.begin(id, st) })
-	if err := <-launched; err != nil {
+	var err error
+	select {
+	case err = <-launched:
+	case <-n.loopDone:
+		err = errLoopEnded
+	}
+	if err != nil {
 		n.stopLoop()
 		if n.admin != nil {
 			_ = n.admin.ln.Close()
@@ -358,7 +385,7 @@ func (l *loop) begin(id *wal.Identity, st *raft.State) error {
 			l.traffic(c)
 		}
 	}
-	l.publish(l.clock())
+	l.publish()
 	return nil
 }
 

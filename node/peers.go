@@ -239,8 +239,7 @@ func (l *loop) linkUp(gc gnet.Conn, lc *linkConn) gnet.Action {
 	l.log.Info("link up", "event", "link.up", "peer", k.name, "addr", gc.RemoteAddr().String())
 	if l.rep == nil {
 		l.heard(k.name, lc.ack)
-	}
-	if l.rep != nil {
+	} else {
 		l.tellUp(k)
 	}
 	l.post()
@@ -378,8 +377,15 @@ func (l *loop) dialMembers() {
 	for name := range wanted {
 		l.links = append(l.links, l.n.startLink(name))
 	}
+	if l.rep == nil {
+		return
+	}
 	for _, k := range l.links {
-		if l.self.members != nil && k.conn != nil && k.id == 0 {
+		switch {
+		case k.conn == nil:
+		case l.self.checkAck(k.name, &k.ack) != nil:
+			l.dropLink(k) // dialled again, and refused in words
+		case k.id == 0:
 			l.tellUp(k)
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -345,5 +346,27 @@ func TestShutdownAnswersWhatIsInFlight(t *testing.T) {
 	}
 	if _, err := net.DialTimeout("tcp", n.ClientAddr(), time.Second); err == nil {
 		t.Error("port still open after Shutdown")
+	}
+}
+
+// gnet ends without a word when it cannot accept; the node must not live on as
+// if nothing had happened.
+func TestLoopEndsByItself(t *testing.T) {
+	n := start(t, testConfig(t, "n1"))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // Stop asks first and then waits for nothing
+	_ = n.engine.Stop(gone)
+	if err := n.Wait(); !errors.Is(err, errLoopEnded) {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	h := histogram{first: 20}
+	for _, v := range []int64{0, 20, 21, 40, 41, 20 << 19, 20<<19 + 1, 1 << 60} {
+		h.observe(v)
+	}
+	if h.counts[0] != 2 || h.counts[1] != 2 || h.counts[2] != 1 || h.counts[19] != 1 || h.counts[20] != 2 {
+		t.Errorf("counts %v", h.counts)
 	}
 }

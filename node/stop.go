@@ -133,6 +133,7 @@ func (n *Node) end(ctx context.Context, orderly bool) error {
 	n.tickWG.Wait()
 	n.disk.end()
 	n.stopLoop()
+	n.loop.release()
 	if n.admin != nil {
 		n.admin.close(ctx)
 	}
@@ -155,4 +156,10 @@ func (n *Node) stopLoop() {
 	cancel()
 	_ = n.engine.Stop(ctx) // asks; its error is ctx's
 	<-n.loopDone
+}
+
+// release lets go of what is large: gnet keeps a stopped engine, and with it
+// its handler, until another one listens on the same address.
+func (l *loop) release() {
+	l.rep, l.state, l.links, l.conns = nil, nil, nil, conns{}
 }

@@ -1,0 +1,348 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/osfs"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// tracedFS notes which values were written to which log and then synced.
+type tracedFS struct {
+	FS
+	tr   *trace
+	node int
+}
+
+type trace struct {
+	mu      sync.Mutex
+	written [3]map[string]bool
+	synced  [3]map[string]bool
+	hold    [3]chan struct{} // not nil: syncs of that node wait
+	waiting [3]int
+}
+
+type tracedFile struct {
+	wal.File
+	fs *tracedFS
+}
+
+func (f *tracedFS) wrap(name string, file wal.File, err error) (wal.File, error) {
+	if err != nil || !strings.HasSuffix(name, ".seg") {
+		return file, err
+	}
+	return &tracedFile{file, f}, nil
+}
+
+func (f *tracedFS) Create(name string) (wal.File, error) {
+	file, err := f.FS.Create(name)
+	return f.wrap(name, file, err)
+}
+
+func (f *tracedFS) Open(name string) (wal.File, error) {
+	file, err := f.FS.Open(name)
+	return f.wrap(name, file, err)
+}
+
+// WriteAt notes every value "<n>" in what is written.
+func (f *tracedFile) WriteAt(p []byte, off int64) (int, error) {
+	tr := f.fs.tr
+	tr.mu.Lock()
+	for rest := string(p); ; {
+		_, after, found := strings.Cut(rest, "<value ")
+		if !found {
+			break
+		}
+		if value, _, closed := strings.Cut(after, ">"); closed {
+			tr.written[f.fs.node][value] = true
+		}
+		rest = after
+	}
+	tr.mu.Unlock()
+	return f.File.WriteAt(p, off)
+}
+
+// Sync notes what was written before it began and is durable when it returns.
+func (f *tracedFile) Sync() error {
+	tr, i := f.fs.tr, f.fs.node
+	tr.mu.Lock()
+	var before []string
+	for v := range tr.written[i] {
+		before = append(before, v)
+	}
+	hold := tr.hold[i]
+	if hold != nil {
+		tr.waiting[i]++
+	}
+	tr.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	err := f.File.Sync()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, v := range before {
+		if err == nil {
+			tr.synced[i][v] = true
+		}
+	}
+	return err
+}
+
+func (tr *trace) copies(value string) (n int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i := range tr.synced {
+		if tr.synced[i][value] {
+			n++
+		}
+	}
+	return n
+}
+
+func newTrace() *trace {
+	tr := &trace{}
+	for i := range tr.written {
+		tr.written[i], tr.synced[i] = map[string]bool{}, map[string]bool{}
+	}
+	return tr
+}
+
+func (tr *trace) fs(i int) func(string) (FS, error) {
+	return func(dir string) (FS, error) {
+		fs, err := osfs.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		return &tracedFS{FS: fs, tr: tr, node: i}, nil
+	}
+}
+
+// A write is answered only after two of three nodes have synced the group that
+// holds it; and while the disks of two nodes hang, it is not.
+func TestSyncComesBeforeTheAnswer(t *testing.T) {
+	tr := newTrace()
+	c := newCluster(t, 3, func(i int, cfg *Config) {
+		cfg.OpenFS = tr.fs(i)
+		cfg.ElectionTicks = 100 // a hanging disk is no reason for an election here
+	})
+	lead := c.leader()
+	conn := mustConnect(t, lead.ClientAddr())
+	for i := range 100 {
+		v := fmt.Sprint(i)
+		if err := conn.put("k", "<value "+v+">"); err != nil {
+			t.Fatal(err)
+		}
+		if n := tr.copies(v); n < 2 {
+			t.Fatalf("write %d was answered with %d synced copies", i, n)
+		}
+	}
+	holds := tr.holdAll()
+	if _, err := conn.Write(conn.putFrame("k", "<value held>")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all three syncs to hang", func() error { return tr.allWaiting() })
+	if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := conn.next(); err == nil || isCode(err, wire.CodeUnknown) {
+		t.Fatalf("answered by %v %v while every sync hangs", f.Type, err)
+	}
+	close(holds[0])
+	close(holds[1])
+	if err := conn.SetReadDeadline(time.Now().Add(testPatience)); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := conn.next(); err != nil || f.Type != wire.FrameWriteReply {
+		t.Fatalf("answered by %v %v after two syncs", f.Type, err)
+	}
+	if n := tr.copies("held"); n != 2 {
+		t.Errorf("answered with %d synced copies", n)
+	}
+	close(holds[2])
+}
+
+func (tr *trace) holdAll() (holds [3]chan struct{}) {
+	for i := range holds {
+		holds[i] = tr.holdNode(i)
+	}
+	return holds
+}
+
+// holdNode makes every later sync of one node wait until the channel is closed.
+func (tr *trace) holdNode(i int) chan struct{} {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.hold[i] = make(chan struct{})
+	return tr.hold[i]
+}
+
+// release lets syncs that have not begun pass.
+func (tr *trace) release(i int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.hold[i] = nil
+}
+
+func (tr *trace) allWaiting() error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i, n := range tr.waiting {
+		if n == 0 {
+			return fmt.Errorf("node %d does not sync", i)
+		}
+	}
+	return nil
+}
+
+// failingFS fails every sync of a log segment once it is told to.
+type failingFS struct {
+	FS
+	broken *atomic.Bool
+}
+
+type failingFile struct {
+	wal.File
+	broken *atomic.Bool
+}
+
+func (f failingFS) Open(name string) (wal.File, error) {
+	file, err := f.FS.Open(name)
+	if err != nil || !strings.HasSuffix(name, ".seg") {
+		return file, err
+	}
+	return &failingFile{file, f.broken}, nil
+}
+
+var errBroken = errors.New("the disk is broken")
+
+func (f *failingFile) Sync() error {
+	if f.broken.Load() {
+		return errBroken
+	}
+	return f.File.Sync()
+}
+
+// A leader whose disk fails steps aside at once: it stays up, says that it is
+// fenced, and another one takes over. What was not known to be durable is
+// unknown, not failed.
+func TestFailedDiskFences(t *testing.T) {
+	var broken [3]atomic.Bool
+	c := newCluster(t, 3, func(i int, cfg *Config) {
+		cfg.OpenFS = func(dir string) (FS, error) {
+			fs, err := osfs.Open(dir)
+			return failingFS{fs, &broken[i]}, err
+		}
+	})
+	c.put("k", "v")
+	lead := c.leader()
+	conn := mustConnect(t, lead.ClientAddr())
+	broken[c.index(lead)].Store(true)
+	if err := conn.put("k2", "v"); err != nil && !isCode(err, wire.CodeUnknown) {
+		t.Errorf("write on a failing disk: %v", err)
+	}
+	eventually(t, "the fence", func() error {
+		if err := lead.Err(); !errors.Is(err, errBroken) {
+			return fmt.Errorf("node says %w", err)
+		}
+		if st := lead.Status(); st.State != wire.StateFenced {
+			return fmt.Errorf("state %v", st.State)
+		}
+		return nil
+	})
+	if reasons := strings.Join(lead.notReady(), " "); !strings.Contains(reasons, errBroken.Error()) {
+		t.Errorf("ready with a failed disk: %s", reasons)
+	}
+	if err := conn.put("k3", "v"); !isCode(err, wire.CodeFenced) {
+		t.Errorf("write to a fenced node: %v", err)
+	}
+	if got, err := conn.get(wire.Stale, "k"); err != nil || got != "v" {
+		t.Errorf("stale read from a fenced node: %q, %v", got, err)
+	}
+	fenced := c.index(lead)
+	c.nodes[fenced] = nil
+	c.put("k4", "v")
+	lead.Kill()
+	broken[fenced].Store(false)
+	c.nodes[fenced] = start(t, c.cfgs[fenced])
+	c.wantGet(c.nodes[fenced], wire.Stale, "k4", "v")
+}
+
+// A member that hangs in its disk does not keep the others from going on.
+func TestHangingFollowerDisk(t *testing.T) {
+	tr := newTrace()
+	c := newCluster(t, 3, func(i int, cfg *Config) { cfg.OpenFS = tr.fs(i) })
+	c.put("k", "v")
+	lead := c.leader()
+	slow := (c.index(lead) + 1) % 3
+	hold := tr.holdNode(slow)
+	for i := range 20 {
+		c.put(fmt.Sprintf("k%d", i), "v")
+	}
+	tr.release(slow)
+	close(hold)
+	eventually(t, "the slow member to catch up", func() error { return c.converged(22) })
+}
+
+// A founder that was away when the others began joins them with the folder it
+// said hello with.
+func TestLateFounderJoins(t *testing.T) {
+	addrs := freeAddrs(t, 3)
+	list := map[string]string{"n1": addrs[0], "n2": addrs[1], "n3": addrs[2]}
+	c := &testCluster{t: t, nodes: make([]*Node, 3)}
+	tr := newTrace()
+	for i := range 3 {
+		cfg := testConfig(t, fmt.Sprintf("n%d", i+1))
+		cfg.PeerListen, cfg.Cluster = addrs[i], list
+		cfg.OpenFS = tr.fs(i)
+		c.cfgs = append(c.cfgs, cfg)
+	}
+	c.nodes[2] = start(t, c.cfgs[2]) // draws its replica id
+	identity := filepath.Join(c.cfgs[2].DataDir, "identity")
+	fresh, err := os.ReadFile(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := tr.holdNode(2) // it says hello, and acknowledges nothing
+	c.nodes[0], c.nodes[1] = start(t, c.cfgs[0]), start(t, c.cfgs[1])
+	c.put("k", "v")
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		c.nodes[2].Kill()
+	}()
+	eventually(t, "the kill", func() error {
+		if !c.nodes[2].loop.killed.Load() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	close(hold)
+	<-killed
+	for _, path := range []string{"wal", "vote", "identity"} { // back to the moment of its first hello
+		if err := os.RemoveAll(filepath.Join(c.cfgs[2].DataDir, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(identity, fresh, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tr.release(2)
+	c.nodes[2] = start(t, c.cfgs[2])
+	c.wantGet(c.nodes[2], wire.Stale, "k", "v")
+	eventually(t, "the cluster to be recorded", func() error {
+		if got, want := c.nodes[2].self.Load().cluster, c.nodes[0].self.Load().cluster; got != want {
+			return fmt.Errorf("n3 is in cluster %s, n1 in %s", got, want)
+		}
+		return nil
+	})
+}

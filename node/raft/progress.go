@@ -36,6 +36,7 @@ type peer struct {
 	match, next wire.Index
 	commitSent  wire.Index // highest commit index told
 	probing     bool       // Probe: a message is out, wait
+	probe       sent       // that message
 	moved       bool       // an acknowledgement advanced match since the last heartbeat
 	reading     wire.Index // first entry of the disk read under way, 0 none
 
@@ -59,10 +60,17 @@ func (p *peer) becomeProbe() {
 	p.inflight.clear()
 }
 
+// becomeReplicate begins to pipeline. What a probe carries that is still out is
+// not sent again; if it was lost, the next message is refused.
 func (p *peer) becomeReplicate() {
 	p.state = Replicate
 	p.next = p.match + 1
 	p.inflight.clear()
+	if p.probing && p.probe.last > p.match {
+		p.next = p.probe.last + 1
+		p.inflight.add(p.probe.last, p.probe.size)
+	}
+	p.probing = false
 }
 
 // window is the Append messages that a peer has not acknowledged, oldest first.

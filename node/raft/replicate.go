@@ -79,7 +79,7 @@ func (r *Raft) sendAppend(p *peer) bool {
 func (r *Raft) sendEntries(p *peer, entries []byte, next wire.Index) {
 	r.sendAt(p, entries)
 	if p.state == Probe {
-		p.probing = true
+		p.probing, p.probe = true, sent{next - 1, len(entries)}
 		return
 	}
 	p.inflight.add(next-1, len(entries))
@@ -108,7 +108,7 @@ func (r *Raft) EntriesRead(peer wire.NodeID, lo wire.Index, data []byte, err err
 	next, ok := r.ours(lo, data)
 	if err != nil || !ok {
 		p.becomeProbe()
-		p.probing = true // until the next heartbeat
+		p.probing, p.probe = true, sent{} // until the next heartbeat
 		return
 	}
 	if lo == p.next {
@@ -236,7 +236,7 @@ func (r *Raft) PeerDown(id wire.NodeID) {
 	if p := r.find(id); p != nil && r.role == Leader && p.id != r.cfg.ID {
 		p.next = p.match + 1
 		p.becomeProbe()
-		p.probing = true // until the next heartbeat, or PeerUp
+		p.probing, p.probe = true, sent{} // until the next heartbeat, or PeerUp
 	}
 }
 

@@ -123,10 +123,10 @@
 //
 // # Identity
 //
-//	         0  8  magic "dnodeID" 0     44  8  node id, zero until founded
-//	         8  4  format version, 1     52  8  last sealed segment
-//	        12 16  replica id            60  4  length of the name, then the name
-//	        28 16  cluster id                4  CRC of all before
+//	 0  8  magic "dnodeID" 0     44  8  node id, zero until founded
+//	 8  4  format version, 1     52  8  last sealed segment
+//	12 16  replica id            60  4  length of the name, then the name
+//	28 16  cluster id                4  CRC of all before
 //
 // # Crash safety, by operation
 //

@@ -20,6 +20,7 @@ type FS interface {
 	// Rename moves a file within its folder and replaces the target. It is
 	// atomic, and durable after SyncDir.
 	Rename(from, to string) error
+	// Remove deletes a file; durable after SyncDir.
 	Remove(name string) error
 	// List returns the names in a folder, sorted, without the folder's own.
 	List(dir string) ([]string, error)
@@ -40,13 +41,18 @@ type File interface {
 	// Sync returns when the file's bytes and size are on the disk. After an
 	// error nothing is known about what was written since the last success.
 	Sync() error
+	// Size returns the file's size in bytes.
 	Size() (int64, error)
+	// Close closes the handle and syncs nothing.
 	Close() error
 }
 
 // CacheDropper is what a File may also do: forget cached pages, so that the
 // next read comes from the disk. Open uses it after a fence.
-type CacheDropper interface{ DropCache() error }
+type CacheDropper interface {
+	// DropCache forgets the clean pages of the file.
+	DropCache() error
+}
 
 // Errors that callers decide by.
 var (

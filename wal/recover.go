@@ -419,7 +419,7 @@ func (r *recovery) searchSpare(i int, thorough bool) (evidence, error) {
 // of the process may call clean what never reached the disk.
 func (r *recovery) settle(active int) error {
 	l := r.log
-	for i := 0; i < active; i++ {
+	for i := range active {
 		if r.numbers[i] >= r.attested.segment {
 			if err := r.rewriteSealed(i); err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wal"
@@ -54,21 +55,21 @@ func TestCrashKeepsSectorsWhole(t *testing.T) {
 		if len(b) != 2048 {
 			t.Fatalf("seed %d: %d bytes", seed, len(b))
 		}
-		kind := ""
+		var kind strings.Builder
 		for s := range 4 {
 			sector := b[s*512 : s*512+512]
 			switch count := func(c string) int { return bytes.Count(sector, []byte(c)) }; {
 			case count("a") == 512:
-				kind += "a"
+				kind.WriteString("a")
 			case count("b") == 512:
-				kind += "b"
+				kind.WriteString("b")
 			case count("b") == 492 && count("c") == 20:
-				kind += "c"
+				kind.WriteString("c")
 			default:
 				t.Fatalf("seed %d: sector %d is torn: %q", seed, s, sector)
 			}
 		}
-		seen[kind]++
+		seen[kind.String()]++
 	}
 	for _, kind := range []string{"aaaa", "abba", "acba", "abaa", "acaa", "aaba"} {
 		if seen[kind] == 0 {

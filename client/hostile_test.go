@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -251,4 +252,68 @@ func hostileQuick(answer func(f wire.Frame) []byte) error {
 	_, _ = c.Status(ctx, "")
 	_, err = c.Get(ctx, "a key that no answer can hold: it is far too unlikely")
 	return err
+}
+
+// Invented leaders do not fill the client's memory, nor make it dial all of
+// them.
+func TestInventedLeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := newNetwork(t, "n1:1")
+		c := nw.open(t, "n1:1")
+		n := 0
+		nw.nodes["n1:1"].setScript(func(p *link, f wire.Frame) bool {
+			if f.Type != wire.FrameWrite {
+				return false
+			}
+			n++
+			p.fail(f, &wire.Error{Code: wire.CodeNotLeader, Leader: fmt.Sprintf("invented:%d", n)})
+			return true
+		})
+		ended := make(chan error)
+		for range 1000 {
+			go func() {
+				_, err := c.Put(t.Context(), "k", nil)
+				ended <- err
+			}()
+		}
+		for range 1000 {
+			if err := <-ended; !SafeToRetry(err) {
+				t.Error(err)
+			}
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if n < 1000 || len(c.nodes) > len(c.ring)+maxNodes {
+			t.Errorf("%d nodes are remembered after %d inventions", len(c.nodes), n)
+		}
+	})
+}
+
+// Pages that do not lead on end a scan instead of keeping it for ever.
+func TestScanInACircle(t *testing.T) {
+	item := wire.AppendItem(nil, wire.Item{Key: []byte("k"), ModRevision: 1})
+	err := hostile(t, func(f wire.Frame) []byte {
+		switch f.Type {
+		case wire.FrameStatus:
+			return leaderStatus(f)
+		case wire.FrameRead:
+			body := append(wire.AppendReplyHeader(nil, 9), byte(wire.StatusOK), 1, 1, 0, 0, 0)
+			return wire.AppendFrame(nil, wire.FrameReadReply, f.ID, append(body, item...))
+		}
+		return nil
+	}, func(ctx context.Context, c *Client) error {
+		seen := 0
+		for _, err := range c.Scan(ctx, Range{}) {
+			if err != nil {
+				return err
+			}
+			if seen++; seen > 1 {
+				t.Error("one key came twice")
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, ErrProtocol) {
+		t.Errorf("scan: %v", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/dnode-engine/dnode/wire"
@@ -45,19 +46,14 @@ func (c *Client) forgetIdleNodes() {
 	}
 	for addr, n := range c.nodes {
 		idle := n.conn == nil && !n.dialing && !n.probing && n.queue.len == 0
-		if idle && n != c.leader && !c.inRing(n) {
+		if idle && n != c.leader && !c.inRing(n) && !slices.Contains(c.members, n) {
 			delete(c.nodes, addr)
 		}
 	}
 }
 
 func (c *Client) inRing(n *node) bool {
-	for _, r := range c.ring {
-		if r == n {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.ring, n)
 }
 
 // ask puts a call in line at a node and connects to it if need be.

@@ -273,3 +273,25 @@ func TestOtherCluster(t *testing.T) {
 		}
 	})
 }
+
+// Open waits for a node that is only about to start.
+func TestOpenBeforeNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := newNetwork(t, "n1:1")
+		s := nw.nodes["n1:1"]
+		s.down = true
+		time.AfterFunc(3*time.Second, func() {
+			s.mu.Lock()
+			s.down = false
+			s.mu.Unlock()
+		})
+		begin := time.Now()
+		c := nw.open(t, "n1:1")
+		if _, err := c.Put(t.Context(), "k", nil); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > 3*time.Second+MaxBackoff+maxProbeWait {
+			t.Errorf("the node was found after %v", took-3*time.Second)
+		}
+	})
+}

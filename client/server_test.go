@@ -32,9 +32,8 @@ type network struct {
 
 // scripted is one node. The fields may be changed under mu while it runs.
 type scripted struct {
-	net    *network
-	addr   string // as the client knows it
-	listen net.Listener
+	net  *network
+	addr string // as the client knows it
 
 	mu     sync.Mutex
 	down   bool // refuses connections

@@ -27,6 +27,7 @@ type Conn interface {
 	// until then. If Start returns an error the operation was not begun and
 	// Done must not be called.
 	Start(o *Operation) error
+	// Close ends the connection. No operation is under way then.
 	Close() error
 }
 

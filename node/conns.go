@@ -122,7 +122,7 @@ func (l *loop) accept(gc gnet.Conn) gnet.Action {
 	c := &conn{gc: gc, side: side, state: connHello}
 	c.session = wire.NewSession(wire.SessionConfig{
 		Side: side, Accepts: true, Requests: l.cfg.Limits.Requests, Bytes: l.cfg.Limits.RequestBytes,
-	}, l.clock())
+	}, l.now)
 	gc.SetContext(c)
 	l.conns.add(c)
 	l.conns.waiting++
@@ -167,6 +167,7 @@ func (l *loop) traffic(c *conn) gnet.Action {
 	if err != nil || len(buf) == 0 {
 		return gnet.None
 	}
+	l.readClock()
 	used := 0
 	for c.state == connHello || c.state == connOpen {
 		f, n, err := c.session.Next(buf[used:])
@@ -238,8 +239,8 @@ func (l *loop) hello(c *conn, f wire.Frame) {
 func (l *loop) refused(c *conn, name string, why *wire.Error) {
 	l.counters.refused++
 	level := slog.LevelDebug
-	if now := l.clock(); now-l.warnedAt >= int64(time.Second) {
-		l.warnedAt, level = now, slog.LevelWarn
+	if l.now-l.warnedAt >= int64(time.Second) {
+		l.warnedAt, level = l.now, slog.LevelWarn
 	}
 	l.log.Log(context.Background(), level, "connection refused", "event", "conn.refused",
 		"from", c.gc.RemoteAddr().String(), "peer", name, "reason", why.Error())
@@ -341,7 +342,7 @@ func (l *loop) hangUp(c *conn, why *wire.Error) {
 		l.conns.waiting++
 	}
 	c.state = connClosing
-	c.until = l.clock() + lingerNanos
+	c.until = l.now + lingerNanos
 	c.need = 0
 	l.counters.closed[why.Code]++
 	l.scratch = wire.AppendError(l.scratch[:0], why)
@@ -405,16 +406,16 @@ func (l *loop) write(c *conn) {
 
 // sweep looks at connections that must not stay as they are: without a hello,
 // or told to go. It runs about ten times a second.
-func (l *loop) sweep(now int64) {
+func (l *loop) sweep() {
 	if l.conns.waiting == 0 {
 		return
 	}
 	for _, c := range l.conns.slots {
 		switch {
 		case c == nil:
-		case c.state == connHello && c.session.Expired(now):
+		case c.state == connHello && c.session.Expired(l.now):
 			l.hangUp(c, refuse(wire.CodeHelloTimeout, "no hello within %v", time.Duration(wire.HelloTimeoutNanos)))
-		case c.state == connClosing && now >= c.until:
+		case c.state == connClosing && l.now >= c.until:
 			l.cut(c)
 		}
 	}

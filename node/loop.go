@@ -42,7 +42,7 @@ type loop struct {
 
 	rep     *replica.Replica // nil while the cluster is being founded
 	begun   bool             // rep.Begin was called and Effects was not
-	now     int64            // time of the batch
+	now     int64            // when the events at hand were read
 	self    *self
 	founder *founder // nil once rep is there
 	state   func(boot wire.Membership) (*replica.Replica, error)
@@ -103,6 +103,7 @@ func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		l.el = c.EventLoop()
 		close(l.booted)
 	}
+	l.readClock()
 	if lc, ok := c.Context().(*linkConn); ok {
 		return nil, l.linkUp(c, lc)
 	}
@@ -134,20 +135,22 @@ func (l *loop) OnTraffic(c gnet.Conn) gnet.Action {
 	return gnet.Close
 }
 
-// clock reads the time.
-func (l *loop) clock() int64 { return monotonic() }
-
-// event precedes every event of the replica. The clock is read again for each
+// readClock takes the time for the events that follow. It runs once for each
 // connection's bytes, after they were read: a lease must not be judged by a time
 // from before its request arrived.
-func (l *loop) event() {
-	l.now = l.clock()
+func (l *loop) readClock() {
+	l.now = monotonic()
 	if l.begun {
 		l.rep.SetNow(l.now)
-		return
 	}
-	l.begun = true
-	l.rep.Begin(l.now)
+}
+
+// event precedes every event of the replica.
+func (l *loop) event() {
+	if !l.begun {
+		l.begun = true
+		l.rep.Begin(l.now)
+	}
 }
 
 // post makes Run happen after the current batch of events, or soon, if called
@@ -170,6 +173,7 @@ func (l *loop) call(f func(*loop)) {
 func (l *loop) Run(context.Context) error {
 	l.scheduled.Store(false) // first: whatever comes now schedules the next
 	l.counters.turns++
+	l.readClock()
 	stored, has, reads, calls := l.takeInbox()
 	for _, f := range calls {
 		f(l)
@@ -250,8 +254,7 @@ func ticksDue(cfg *Config, last, now int64) (due, feed int64) {
 
 // tick feeds the ticks that have passed since the last time, up to a bound.
 func (l *loop) tick() {
-	now := l.clock()
-	due, feed := ticksDue(l.cfg, l.lastTick, now)
+	due, feed := ticksDue(l.cfg, l.lastTick, l.now)
 	if due == 0 {
 		return
 	}
@@ -263,10 +266,10 @@ func (l *loop) tick() {
 			l.rep.Tick()
 		}
 	}
-	l.n.lastTick.Store(now)
+	l.n.lastTick.Store(l.now)
 	if l.wantSweep -= int(feed); l.wantSweep <= 0 {
 		l.wantSweep = max(1, int(sweepInterval/l.cfg.TickInterval))
-		l.sweep(now)
+		l.sweep()
 		l.publish()
 	}
 	l.logChanges()
@@ -311,7 +314,8 @@ func (l *loop) launch(boot wire.Membership) error {
 		return err
 	}
 	l.rep, l.founder = rep, nil
-	l.lastTick = l.clock()
+	l.readClock()
+	l.lastTick = l.now
 	l.membershipChanged()
 	l.event()
 	l.post()

@@ -75,3 +75,21 @@ func TestMissingToolFails(t *testing.T) {
 		}
 	}
 }
+
+// The engine's own deadline is tried again, a real failure is not.
+func TestFuzzDeadline(t *testing.T) {
+	f := func(script string, runs int, fails bool) {
+		t.Helper()
+		c := &ci{root: t.TempDir()}
+		err := c.fuzzOne(".", io.Discard, []string{"sh", "-c", "echo run >> runs; " + script})
+		log, _ := os.ReadFile(filepath.Join(c.root, "runs"))
+		if n := strings.Count(string(log), "run"); n != runs || (err != nil) != fails {
+			t.Errorf("%q: %d runs, %v", script, n, err)
+		}
+	}
+	f("true", 1, false)
+	f("echo context deadline exceeded; test $(wc -l < runs) = 2", 2, false)
+	f("echo context deadline exceeded; false", 3, true)
+	f("echo Failing input written; echo context deadline exceeded; false", 1, true)
+	f("false", 1, true)
+}

@@ -175,6 +175,7 @@
 //     sync the file and the folder. A page cache that survived kill -9 may
 //     show, and call clean, what a failed sync never brought to the disk. Only
 //     then is an index published.
+//  6. Write a seal, if the last group has none behind it.
 //
 // # What the disk is assumed to do
 //
@@ -226,7 +227,9 @@
 // one copy of the entries, one pass of CRC-32C and one write; neither it nor
 // Sync allocates in steady state. The index in memory is 32 bytes per 64 KiB
 // of log or per superseding group. Read looks at up to 64 KiB before the entry
-// asked for, and verifies each entry that it passes.
+// asked for, and verifies each entry that it passes. Opening reads the whole
+// log: 2.2 GB/s from the page cache on the machine at hand, and in groups of
+// 500 entries of 336 bytes an append costs 47 ns per entry besides the write.
 //
 // # Decisions
 //
@@ -249,6 +252,10 @@
 // 2026-11-23: everything is verified at start. Rejected for now: trusting the
 // seals' indexes, which makes starting independent of the log's length; the
 // state machine reads every entry again anyway until there are snapshots.
+//
+// 2026-11-23: recovery ends with a seal of its own, one write and one sync.
+// Rejected: waiting for the first idle moment, which comes only after a write:
+// a node that is killed and then idles would keep its last group unattested.
 //
 // 2026-11-23: the identity file is not rewritten at every rotation: three
 // syncs in the way of appends, for a loss that the numbers and seals show in

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 
 	"github.com/dnode-engine/dnode/wire"
@@ -123,7 +124,7 @@ func parseSegHeader(b []byte) (h segHeader, reason string) {
 		return h, "the segment header's checksum does not match"
 	}
 	if v := le.Uint32(b[8:]); v != formatVersion {
-		return h, "the segment has an unknown format version"
+		return h, fmt.Sprintf("the segment has format version %d, this program knows %d", v, formatVersion)
 	}
 	h = segHeader{number: le.Uint64(b[16:]), owner: wire.ReplicaID(b[24:40]), size: int64(le.Uint64(b[40:]))}
 	if h.size < minSegmentBytes {

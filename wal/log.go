@@ -182,10 +182,9 @@ func (l *Log) appendAll() error {
 }
 
 // fits reports whether a group of that many bytes still leaves room for an
-// idle seal and for the seal that ends the segment. newPoints is how many
-// points the group may add to the segment's index.
-func (l *Log) fits(entries int64, runs, newPoints int) bool {
-	seals := sealBytes(0, 0) + sealBytes(len(l.seg.points)+newPoints, len(l.seg.runs)+runs)
+// idle seal and for the seal that ends the segment, with one point more.
+func (l *Log) fits(entries int64, runs int) bool {
+	seals := sealBytes(0, 0) + sealBytes(len(l.seg.points)+1, len(l.seg.runs)+runs)
 	return l.seg.offset+groupBytes(entries, runs)+seals <= l.seg.size
 }
 
@@ -206,7 +205,7 @@ func (l *Log) gather() (h groupHeader, more bool) {
 			n++
 		}
 		bytes := int64(h.bytes) + int64(len(e.bytes))
-		if !l.fits(bytes, n, 1) || h.count > 0 && bytes > maxGroupBytes {
+		if !l.fits(bytes, n) || h.count > 0 && bytes > maxGroupBytes {
 			return h, true
 		}
 		if newRun {

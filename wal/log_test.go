@@ -1,8 +1,10 @@
 package wal_test
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/dnode-engine/dnode/wal"
 	"github.com/dnode-engine/dnode/wal/crashfs"
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -42,4 +44,41 @@ func TestAppendReadReopen(t *testing.T) {
 	must(t, again.Append(runs(b)))
 	must(t, again.Sync())
 	expect(t, again, m)
+}
+
+// Entries of the largest size, in segments of the smallest that the server
+// allows; a batch larger than a group, and one larger than a segment.
+func TestLargestEntries(t *testing.T) {
+	opt := wal.Options{SegmentBytes: wire.MinSegmentBytes, Owner: owner}
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, opt)
+	var m model
+	const payload = wire.MaxEntryBytes - wire.EntryHeaderBytes
+	for _, n := range []wire.Index{1, 6, 12} {
+		next := wire.Index(len(m) + 1)
+		b := entries(next, next+n-1, 1, payload)
+		m.append(b)
+		must(t, l.Append(runs(b)))
+		must(t, l.Sync())
+	}
+	expect(t, l, m)
+	l, rec := mustOpen(t, fs.Crash(1), opt)
+	if rec.Cut != nil {
+		t.Fatal(rec.Cut)
+	}
+	expect(t, l, m)
+}
+
+// A seal whose index is not that of its groups is refused, though it verifies.
+func TestSealIndexIsChecked(t *testing.T) {
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, small)
+	must(t, l.Append(runs(entry(1, 1, 3000))))
+	l.SpoilIndex()
+	must(t, l.Append(runs(entry(2, 1, 3000))))
+	must(t, l.Sync())
+	var c *wal.CorruptError
+	if _, _, err := wal.Open(fs, small); !errors.As(err, &c) || c.File != "wal/00000001.seg" {
+		t.Fatal(err)
+	}
 }

@@ -47,6 +47,7 @@ type slot struct {
 	vote    wire.Vote
 	abstain bool
 	owner   wire.ReplicaID
+	format  uint32 // as read; zero: formatVersion
 }
 
 // OpenVotes reads the vote file, or makes it. The two slots must be valid and
@@ -108,6 +109,9 @@ func (v *Votes) load() (VoteState, error) {
 	}
 	slots, valid := readSlots(v.file)
 	for i := range slots {
+		if slots[i].format > formatVersion {
+			return VoteState{}, fmt.Errorf("slot %d has format version %d, this program knows %d", i, slots[i].format, formatVersion)
+		}
 		if valid[i] && slots[i].owner != v.owner {
 			return VoteState{}, fmt.Errorf("%w: slot %d is of replica %s, this is %s", ErrOwner, i, slots[i].owner, v.owner)
 		}
@@ -206,9 +210,11 @@ func putSlot(b []byte, number int, s *slot) {
 }
 
 func parseSlot(b []byte, number int) (slot, bool) {
-	if len(b) < slotBytes || [8]byte(b[:8]) != voteMagic || le.Uint32(b[68:]) != wire.Checksum(b[:68]) ||
-		le.Uint32(b[8:]) != formatVersion || le.Uint32(b[12:]) != uint32(number) {
+	if len(b) < slotBytes || [8]byte(b[:8]) != voteMagic || le.Uint32(b[68:]) != wire.Checksum(b[:68]) || le.Uint32(b[12:]) != uint32(number) {
 		return slot{}, false
+	}
+	if v := le.Uint32(b[8:]); v != formatVersion {
+		return slot{format: v}, false
 	}
 	return slot{
 		version: le.Uint64(b[16:]),

@@ -1,8 +1,11 @@
 package wal_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wal"
@@ -122,6 +125,22 @@ func TestOldSlotAbstains(t *testing.T) {
 	f("slot 0 ahead by one", now, middle, false, 3)
 	f("slot 0 ahead by two", now, old, true, 3)
 	f("slot 1 ahead", middle, now, true, 3)
+}
+
+// A file of a later version is left alone.
+func TestVoteFileOfLaterVersion(t *testing.T) {
+	fs := crashfs.New()
+	openVotes(t, fs)
+	b := fs.Bytes("vote")
+	b[8] = 2
+	binary.LittleEndian.PutUint32(b[68:], wire.Checksum(b[:68]))
+	fs.SetBytes("vote", b)
+	if _, _, err := wal.OpenVotes(fs, owner); err == nil || !strings.Contains(err.Error(), "format version 2") {
+		t.Error(err)
+	}
+	if !bytes.Equal(fs.Bytes("vote"), b) {
+		t.Error("the file was changed")
+	}
 }
 
 func TestIdentity(t *testing.T) {

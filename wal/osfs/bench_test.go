@@ -83,6 +83,35 @@ func zeroFilled(b *testing.B, fs *osfs.FS, size int64) wal.File {
 	return f
 }
 
+// BenchmarkOpen is the recovery of a log of 128 MiB in the page cache.
+func BenchmarkOpen(b *testing.B) {
+	fs := open(b, b.TempDir())
+	defer fs.Close()
+	opt := wal.Options{SegmentBytes: 64 << 20, Owner: wire.ReplicaID{1}}
+	l, _, err := wal.Open(fs, opt)
+	must(b, err)
+	var batch []byte
+	last := wire.Index(0)
+	for written := 0; written < 128<<20; written += len(batch) {
+		batch = batch[:0]
+		for range 500 {
+			last++
+			batch = wire.AppendEntry(batch, wire.EntryCommand, last, 1, nil, make([]byte, 300))
+		}
+		must(b, l.Append([][]byte{batch}))
+	}
+	must(b, l.Close())
+	b.SetBytes(128 << 20)
+	for b.Loop() {
+		l, rec, err := wal.Open(fs, opt)
+		must(b, err)
+		if rec.Last != last {
+			b.Fatal(rec)
+		}
+		must(b, l.Close())
+	}
+}
+
 // measure times every step alone; between is not timed.
 func measure(b *testing.B, step func(i int), between func()) {
 	took := make([]time.Duration, 0, b.N)

@@ -43,7 +43,6 @@ func newBenchOp(con *console, op load.Op) *cobra.Command {
 		cmd.Short = "Measure gets"
 		cmd.Long = "Write the keys first, then get them, with --clients reads in flight over --conns connections, and print\nhow many a second and how long they took. Progress goes to stderr."
 		cmd.Example = examples("dnode bench get --clients 64 --duration 5s", "dnode bench get --consistency lease --total 100000 -o json")
-		f.level.addFlag(cmd)
 	}
 	c := &f.cfg
 	cmd.Flags().IntVar(&c.Conns, "conns", 1, "connections")
@@ -57,6 +56,7 @@ func newBenchOp(con *console, op load.Op) *cobra.Command {
 	cmd.Flags().BoolVar(&c.Sequential, "sequential", false, "take the keys in order, not at random")
 	cmd.Flags().Float64Var(&c.Rate, "rate", 0, "operations begun per second, each timed from when it was due; 0 begins one when one ends")
 	f.to.addFlags(cmd)
+	f.level.addFlag(cmd)
 	cmd.Flags().VarP(oneOf(&f.format, asTable, asJSON), "output", "o", "how to print")
 	return cmd
 }

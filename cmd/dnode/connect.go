@@ -67,7 +67,7 @@ type level struct{ word string }
 
 func (l *level) addFlag(cmd *cobra.Command) {
 	cmd.Flags().Var(oneOf(&l.word, "linearizable", "lease", "stale"), "consistency",
-		"how new the answer must be; stale is answered by the node asked")
+		"how new the answer to a read must be; stale is answered by the node asked")
 }
 
 // options returns the level as the client wants it. With one endpoint a stale

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,5 +180,43 @@ func waitStale(t *testing.T, cl *client.Client, endpoint string) {
 			return
 		}
 		pause(ctx, t)
+	}
+}
+
+// A write that was sent and not answered in time exits 6: its outcome is not
+// known.
+func TestUnknownOutcome(t *testing.T) {
+	c := newCluster(t, 3)
+	leader := c.leader(c.open())
+	for _, n := range c.nodes {
+		if n != leader {
+			n.cmd.Process.Signal(syscall.SIGSTOP)
+		}
+	}
+	got := dnode(t, nil, "put k v --timeout 300ms -e "+leader.client)
+	if got.code != exitUnknown || !strings.Contains(got.err, "outcome unknown") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The status shows every member, those that do not answer as unreachable.
+func TestStatusOfThree(t *testing.T) {
+	c := newCluster(t, 3)
+	cl := c.open()
+	c.leader(cl).kill()
+	got := dnode(t, nil, "status -o json -e "+c.endpoints())
+	var members []member
+	if err := json.Unmarshal([]byte(got.out), &members); err != nil || got.code != 0 || len(members) != 3 {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	states := make(map[string]int)
+	for _, m := range members {
+		states[m.State]++
+		if m.Client == "" || m.Peer == "" || m.State == "ok" && (m.Name == "" || m.Term == 0 || m.Hash == "") {
+			t.Errorf("incomplete: %+v", m)
+		}
+	}
+	if states["ok"] != 2 || states["unreachable"] != 1 {
+		t.Errorf("states %v", states)
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// BenchmarkAppendSync is one group and one sync; BenchmarkBareWriteSync the
-// same bytes to a zero-filled file without any format. p50 is in the metrics.
+// BenchmarkAppendSync times one group and one sync, and in turn with it the
+// bare write and sync of as many bytes to a zero-filled file, so that both see
+// the same disk. The metrics are medians and 99th percentiles of each.
 func BenchmarkAppendSync(b *testing.B) {
 	for _, size := range []int{256, 4 << 10, 64 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -23,52 +24,56 @@ func BenchmarkAppendSync(b *testing.B) {
 			l, _, err := wal.Open(fs, opt)
 			must(b, err)
 			defer l.Close()
+			bare := newBareLog(b, fs, opt.SegmentBytes)
+			defer bare.f.Close()
 			payload := bytes.Repeat([]byte("v"), size)
+			group := bytes.Repeat([]byte("v"), size+28+48+72)
 			batch := make([][]byte, 1)
-			var entry []byte
-			measure(b, func(i int) {
-				entry = wire.AppendEntry(entry[:0], wire.EntryCommand, wire.Index(i+1), 1, nil, payload)
-				batch[0] = entry
-				if err := l.Append(batch); err != nil {
-					b.Fatal(err)
-				}
-				if err := l.Sync(); err != nil {
-					b.Fatal(err)
-				}
-			}, func() {
+			var ours, theirs []time.Duration
+			for i := range b.N {
 				if n, ok := l.NeedsSegment(); ok {
 					must(b, wal.PrepareSegment(fs, opt, n))
 					l.SegmentReady(n)
 				}
-			})
+				start := time.Now()
+				batch[0] = wire.AppendEntry(batch[0][:0], wire.EntryCommand, wire.Index(i+1), 1, nil, payload)
+				must(b, l.Append(batch))
+				must(b, l.Sync())
+				middle := time.Now()
+				bare.write(b, group)
+				ours, theirs = append(ours, middle.Sub(start)), append(theirs, time.Since(middle))
+			}
+			report(b, ours, "")
+			report(b, theirs, "bare-")
 		})
 	}
 }
 
-func BenchmarkBareWriteSync(b *testing.B) {
-	for _, size := range []int{256, 4 << 10, 64 << 10} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			const fileBytes = 64 << 20
-			fs := open(b, b.TempDir())
-			defer fs.Close()
-			f := zeroFilled(b, fs, fileBytes)
-			defer f.Close()
-			group := bytes.Repeat([]byte("v"), size+28+48+72)
-			off := int64(0)
-			measure(b, func(int) {
-				if off+int64(len(group)) > fileBytes {
-					off = 0
-				}
-				if _, err := f.WriteAt(group, off); err != nil {
-					b.Fatal(err)
-				}
-				if err := f.Sync(); err != nil {
-					b.Fatal(err)
-				}
-				off += int64(len(group))
-			}, func() {})
-		})
+// bareLog is what the format is compared with.
+type bareLog struct {
+	f    wal.File
+	off  int64
+	size int64
+}
+
+func newBareLog(b *testing.B, fs *osfs.FS, size int64) *bareLog {
+	return &bareLog{f: zeroFilled(b, fs, size), size: size}
+}
+
+func (l *bareLog) write(b *testing.B, p []byte) {
+	if l.off+int64(len(p)) > l.size {
+		l.off = 0
 	}
+	_, err := l.f.WriteAt(p, l.off)
+	must(b, err)
+	must(b, l.f.Sync())
+	l.off += int64(len(p))
+}
+
+func report(b *testing.B, took []time.Duration, prefix string) {
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), prefix+"p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), prefix+"p99-µs")
 }
 
 func zeroFilled(b *testing.B, fs *osfs.FS, size int64) wal.File {
@@ -110,22 +115,4 @@ func BenchmarkOpen(b *testing.B) {
 		}
 		must(b, l.Close())
 	}
-}
-
-// measure times every step alone; between is not timed.
-func measure(b *testing.B, step func(i int), between func()) {
-	took := make([]time.Duration, 0, b.N)
-	between()
-	b.ResetTimer()
-	for i := range b.N {
-		start := time.Now()
-		step(i)
-		took = append(took, time.Since(start))
-		b.StopTimer()
-		between()
-		b.StartTimer()
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }

@@ -3,14 +3,14 @@
 // ...), a [Ready] out. It has no clock, no I/O and no goroutine, and it owns
 // the memory of the log, which others borrow.
 //
-//	                times out, pre-votes          majority would vote
-//	            ┌──────────────────────► PreCandidate ─────────────► Candidate
-//	            │                             │ current leader,          │
-//	  start ─► Follower ◄─────────────────────┘ or lost                  │ majority voted,
-//	            ▲  ▲ ◄───────────────────────────────────────────────────┤ own vote durable
-//	            │  └── higher term, silent quorum, hanging disk, removed  ▼
-//	            │                                            └───────── Leader ─► no-op
-//	            └── a sole voter goes to Candidate at once
+//	              times out, pre-votes          majority would vote
+//	          ┌──────────────────────► PreCandidate ─────────────► Candidate
+//	          │                             │ current leader,          │
+//	start ─► Follower ◄─────────────────────┘ or lost                  │ majority voted,
+//	          ▲  ▲ ◄───────────────────────────────────────────────────┤ own vote durable
+//	          │  └── higher term, silent quorum, hanging disk, removed  ▼
+//	          │                                            └───────── Leader ─► no-op
+//	          └── a sole voter goes to Candidate at once
 //
 // # Two outboxes
 //

@@ -190,12 +190,12 @@ func (r *Raft) stepVoteReply(m *wire.PeerMessage) {
 		r.role == PreCandidate && m.Type == wire.FramePreVoteReply &&
 			(promise && m.Term == r.term+1 || m.Reject && m.Term == r.term)
 	p := r.find(m.From)
-	if !asked || p == nil || p.vote != pending {
+	if !asked || p == nil || p.vote == granted {
 		return
 	}
-	p.vote = refused
-	if !m.Reject {
-		p.vote = granted
+	p.vote = granted
+	if m.Reject {
+		p.vote = refused
 	}
 	r.tally()
 }

@@ -154,11 +154,11 @@ func (r *Raft) stepRound(m *wire.PeerMessage) error {
 // answerOldTerm tells a leader of an older term that it was replaced. Without
 // it a node that was left in a higher term could neither win (the others are
 // sticky) nor follow (the leader's term is too low): it must unseat the leader.
-// The answer names no round: if the sender leads this node's term by the time it
-// arrives, it would be taken for one to a round of that term.
+// The answer names no round and no entry: if the sender leads this node's term
+// by the time it arrives, it would be taken for one to a message of that term.
 func (r *Raft) answerOldTerm(m *wire.PeerMessage) {
 	if m.Type == wire.FrameAppend {
-		r.emit(wire.PeerMessage{Type: wire.FrameAppendReply, To: m.From, Index: m.Index, Reject: true})
+		r.emit(wire.PeerMessage{Type: wire.FrameAppendReply, To: m.From, Reject: true})
 	} else {
 		r.emit(wire.PeerMessage{Type: wire.FrameRoundReply, To: m.From})
 	}

@@ -112,9 +112,9 @@ func TestIfAServerReceivesARequestWithAStaleTermItRejectsIt(t *testing.T) {
 		net := newNetwork(3, 0, nil)
 		r := net.preload(1, 5, 1, 1).core
 		flush(r)
-		step(t, r, wire.PeerMessage{Type: typ, From: 2, Term: 4, Index: 2, LogTerm: 1})
+		step(t, r, wire.PeerMessage{Type: typ, From: 2, Term: 4, Index: 2, LogTerm: 1, Round: 7})
 		// R14: the answer carries the higher term, so that the sender gives way.
-		if m := only(t, flush(r), reply); m.Term != 5 || m.Type != wire.FrameRoundReply && !m.Reject {
+		if m := only(t, flush(r), reply); m.Term != 5 || m.Index+m.Hint != 0 || m.Round != 0 || m.Type != wire.FrameRoundReply && !m.Reject {
 			t.Errorf("type %d: reply %+v", typ, m)
 		}
 		if r.term != 5 || r.leader != 0 {

@@ -144,7 +144,7 @@ func (d *demo) startNodes(ctx context.Context, dir string) error {
 	if d.flags.duration == 0 {
 		end = "; Ctrl-C ends it and looks for every write"
 	}
-	return d.say("%d nodes in %s serve on %s; nothing is kept\ntry: dnode put -e %s hello world%s\n",
+	return d.say("a cluster of %d in %s serves on %s; nothing is kept\ntry: dnode put -e %s hello world%s\n",
 		len(d.nodes), dir, strings.Join(endpoints, " "), endpoints[0], end)
 }
 
@@ -176,7 +176,8 @@ func (d *demo) play(ctx context.Context, stop func()) error {
 	var running sync.WaitGroup
 	pace, stopPace := d.pace(loading)
 	defer stopPace()
-	running.Go(func() { d.ledger.run(loading, d.client.Put, pace) })
+	// The pace ends with the load, the writes do not: each gets its answer.
+	running.Go(func() { d.ledger.run(context.Background(), d.client.Put, pace) })
 	seconds := int(d.flags.duration / time.Second)
 	err := d.seconds(loading, seconds)
 	end()
@@ -334,7 +335,7 @@ func (d *demo) verdict() error {
 // writes after a pause, not all that the pause has cost.
 func (d *demo) pace(ctx context.Context) (pace func() bool, stop func()) {
 	if d.flags.rate == 0 {
-		return func() bool { return true }, func() {}
+		return func() bool { return ctx.Err() == nil }, func() {}
 	}
 	tick := time.NewTicker(max(time.Duration(float64(time.Second)/d.flags.rate), time.Microsecond))
 	return func() bool {

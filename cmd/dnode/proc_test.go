@@ -419,7 +419,7 @@ func TestDemo(t *testing.T) {
 	if got.code != 0 || got.err != "" {
 		t.Fatalf("got %+v", got)
 	}
-	for _, want := range []string{"3 nodes in", "\n  6s ", "killed the leader", "restarted n", " 0 wrong or missing\n"} {
+	for _, want := range []string{"a cluster of 3 in", "\n  6s ", "killed the leader", "restarted n", " 0 wrong or missing\n"} {
 		if strings.Count(got.out, want) != 1 {
 			t.Errorf("%q does not stand once in\n%s", want, got.out)
 		}

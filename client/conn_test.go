@@ -182,39 +182,83 @@ func TestRepliesOutOfOrder(t *testing.T) {
 }
 
 // Never is more in flight than was granted: the node's session would end the
-// connection. Many callers share few credits, all are served.
+// connection. Many callers share few credits, all are used, all are served.
 func TestCredits(t *testing.T) {
 	f := func(requests, bytes uint32, most int) {
 		t.Helper()
-		nw := newNetwork(t, "n1:1")
-		s := nw.nodes["n1:1"]
-		s.ack.Requests, s.ack.Bytes = requests, bytes
-		s.setScript(func(p *link, f wire.Frame) bool {
-			if f.Type != wire.FrameStatus && len(p.sizes) > most {
-				t.Errorf("%d requests in flight, want at most %d", len(p.sizes), most)
-			}
-			return false
-		})
-		c := nw.open(t, "n1:1")
-		var wg sync.WaitGroup
-		for range 50 {
-			wg.Go(func() {
-				for range 20 {
-					if _, err := c.Put(t.Context(), "k", make([]byte, 100)); err != nil {
-						t.Error(err)
-					}
+		synctest.Test(t, func(t *testing.T) {
+			nw := newNetwork(t, "n1:1")
+			s := nw.nodes["n1:1"]
+			s.ack.Requests, s.ack.Bytes = requests, bytes
+			seen := 0
+			s.setScript(func(p *link, f wire.Frame) bool {
+				if f.Type == wire.FrameStatus {
+					return false
 				}
+				seen = max(seen, p.most)
+				f = cloneFrame(f)
+				time.AfterFunc(time.Millisecond, func() { p.send(nw.store.answer(f)) })
+				return true
 			})
-		}
-		wg.Wait()
-		if nw.written() != 1000 || s.dialed() != 1 {
-			t.Errorf("%d writes over %d connections", nw.written(), s.dialed())
-		}
-		c.Close()
+			c := nw.open(t, "n1:1")
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					for range 10 {
+						if _, err := c.Put(t.Context(), "k", make([]byte, 100)); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if nw.written() != 500 || s.dialed() != 1 || seen != most {
+				t.Errorf("%d writes over %d connections, %d at once, want %d", nw.written(), s.dialed(), seen, most)
+			}
+		})
 	}
 	f(1, 1<<20, 1)
-	f(8, 1<<20, 8)
-	f(1000, 1000, 7)
+	f(8, 1<<20, 7) // one is kept for signs of life
+	f(1000, 1000, 6)
+}
+
+// What was still in the buffer when the connection died was not sent: it is
+// asked again, also if it is a write.
+func TestPendingWhenConnectionDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := newNetwork(t, "n1:1")
+		c := nw.open(t, "n1:1")
+		stuck := make(chan bool)
+		first := true
+		nw.nodes["n1:1"].setScript(func(p *link, f wire.Frame) bool {
+			if f.Type != wire.FrameWrite || !first {
+				return false
+			}
+			first = false
+			<-stuck // the node reads nothing more
+			return true
+		})
+		ends := make([]chan error, 3)
+		for i := range ends {
+			ends[i] = make(chan error, 1)
+			go func() {
+				_, err := c.Put(t.Context(), "k", nil)
+				ends[i] <- err
+			}()
+			synctest.Wait()
+		}
+		nw.nodes["n1:1"].cut()
+		close(stuck)
+		if err := <-ends[0]; !OutcomeUnknown(err) {
+			t.Errorf("the write that arrived: %v", err)
+		}
+		if err := <-ends[1]; err != nil && !OutcomeUnknown(err) {
+			t.Errorf("the write that was being sent: %v", err)
+		}
+		if err := <-ends[2]; err != nil {
+			t.Errorf("the write that was not sent: %v", err)
+		}
+	})
 }
 
 // A request larger than the node's grant fails, and does not block the line.
@@ -316,8 +360,8 @@ func TestStoppedSingleNode(t *testing.T) {
 		nw := newNetwork(t, "n1:1")
 		c := nw.open(t, "n1:1")
 		s := nw.nodes["n1:1"]
-		stopped := true
-		s.setScript(func(p *link, f wire.Frame) bool { return stopped })
+		var running atomic.Bool
+		s.setScript(func(p *link, f wire.Frame) bool { return !running.Load() })
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 			begin := time.Now()
@@ -328,9 +372,7 @@ func TestStoppedSingleNode(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
-		s.mu.Lock()
-		stopped = false
-		s.mu.Unlock()
+		running.Store(true)
 		if _, err := c.Put(t.Context(), "k", nil); err != nil {
 			t.Error(err)
 		}

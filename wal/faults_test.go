@@ -111,6 +111,25 @@ func TestRecoveryRewritesTheTail(t *testing.T) {
 	f("sealed segment", entries(3, 5, 1, 900), 3)
 }
 
+// A start attests what it found: rot that comes later is told from a torn
+// write, though nothing was appended since.
+func TestRecoveryAttestsTheTail(t *testing.T) {
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, small)
+	must(t, l.Append(runs(entries(1, 3, 1, 50))))
+	must(t, l.Sync())
+	fs = fs.Kill()
+	mustOpen(t, fs, small)
+	var c *wal.CorruptError
+	for off := int64(512); off < 512+48+3*78+72; off++ {
+		img := fs.Kill()
+		must(t, img.Flip("wal/00000001.seg", off, 1))
+		if _, _, err := wal.Open(img, small); !errors.As(err, &c) || c.Offset != 512 {
+			t.Fatalf("offset %d: %v", off, err)
+		}
+	}
+}
+
 // A failure while a segment is sealed or the next one is taken fences too, and
 // nothing acknowledged is lost.
 func TestRotationFaults(t *testing.T) {

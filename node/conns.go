@@ -291,7 +291,7 @@ func (l *loop) message(c *conn, f wire.Frame) {
 // none yet or none any more.
 func (l *loop) request(c *conn, f wire.Frame) {
 	switch {
-	case l.draining:
+	case l.draining && f.Type != wire.FrameStatus:
 		l.answerError(c, f, refuse(wire.CodeShutdown, "%s is shutting down: use another node", l.cfg.Name))
 	case l.rep == nil && f.Type == wire.FrameStatus:
 		st := wire.NodeStatus{Name: l.cfg.Name, Role: wire.RoleFollower, State: wire.StateOK}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -345,4 +346,45 @@ func TestLateFounderJoins(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A disk that hangs does not hang Shutdown for ever, and is not fooled into
+// letting another node use its folder.
+func TestShutdownWithHangingDisk(t *testing.T) {
+	tr := newTrace()
+	cfg := testConfig(t, "n1")
+	cfg.OpenFS = tr.fs(0)
+	n, err := Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return c.put("k", "v") })
+	hold := tr.holdNode(0)
+	if _, err := c.Write(c.putFrame("k", "w")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the sync to hang", func() error {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		if tr.waiting[0] == 0 {
+			return errors.New("no sync waits")
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.Shutdown(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "has not returned") {
+		t.Errorf("shutdown with a hanging disk: %v", err)
+	}
+	cfg.OpenFS = nil
+	if again, err := Start(t.Context(), cfg); !errors.Is(err, wal.ErrLocked) {
+		again.Kill()
+		t.Errorf("second node on the folder: %v", err)
+	}
+	close(hold)
+	<-n.disk.ended
+	if err := n.fs.Close(); err != nil {
+		t.Error(err)
+	}
 }

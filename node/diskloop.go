@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,7 +13,12 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-const idleInterval = time.Second
+const (
+	idleInterval = time.Second
+	// diskPatience is what a turn may take that is under way when there is no
+	// more time to stop in order.
+	diskPatience = 5 * time.Second
+)
 
 // diskLoop runs node/disk on one goroutine. Whatever is queued while a sync
 // runs becomes the next group.
@@ -236,14 +242,23 @@ func (d *diskLoop) prepareNext() {
 	}()
 }
 
-// end waits until the goroutine and a preparation have ended. Nothing is
-// carried out after the turn that is under way.
-func (d *diskLoop) end() {
+// end waits until the goroutine and a preparation have ended, or until ctx has
+// while the disk hangs. Nothing is carried out after the turn that is under way.
+func (d *diskLoop) end(ctx context.Context) error {
 	close(d.stop)
-	<-d.ended
+	select {
+	case <-d.ended:
+	case <-ctx.Done():
+		select {
+		case <-d.ended:
+		case <-time.After(diskPatience):
+			return fmt.Errorf("cannot stop the disk: a write or sync has not returned: %w", ctx.Err())
+		}
+	}
 	if d.preparing {
 		<-d.prepared
 	}
+	return nil
 }
 
 // timedStore measures syncs. It is called on the disk goroutine.

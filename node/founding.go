@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -159,11 +160,12 @@ func membersHash(m *wire.Membership) uint64 {
 }
 
 func memberNames(m *wire.Membership) string {
-	text := "its members are"
+	var text strings.Builder
+	text.WriteString("its members are")
 	for i := range m.Members {
-		text += " " + m.Members[i].Name
+		text.WriteString(" " + m.Members[i].Name)
 	}
-	return text
+	return text.String()
 }
 
 // checkAck decides whether the node that answered is the member we called. An

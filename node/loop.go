@@ -50,7 +50,8 @@ type loop struct {
 	conns     conns
 	links     []*link
 	lostLinks []*link
-	pending   int // requests handed to the replica and not answered
+	recorded  bool // the identity file names the cluster
+	pending   int  // requests handed to the replica and not answered
 	draining  bool
 
 	lastTick  int64
@@ -364,6 +365,10 @@ func (l *loop) membershipChanged() {
 // committed.
 func (l *loop) founded() {
 	s := *l.self
+	if s.cluster == s.members.Cluster && l.recorded { // a restart applies it again
+		return
+	}
+	l.recorded = true
 	s.cluster = s.members.Cluster
 	l.publishSelf(&s)
 	l.log.Info("cluster founded", "event", "cluster.founded", "cluster", s.cluster.String(), "id", uint64(l.id()))

@@ -200,19 +200,27 @@ func (n *Node) checkState(id *wal.Identity, st *raft.State) error {
 		return nil
 	}
 	me := m.FindName(n.cfg.Name)
-	if me == nil || me.Replica != id.Replica {
+	if me == nil || me.Replica != id.Replica || id.ID != 0 && id.ID != me.ID {
 		return fmt.Errorf("%w: the log in %s does not know replica %s under the name %q", ErrIdentity, n.cfg.DataDir, id.Replica, n.cfg.Name)
 	}
 	if st.Abstain && len(m.Members) == 1 {
 		return n.abstainError()
 	}
-	for i := range m.Members {
-		o := &m.Members[i]
-		if flag, ok := n.cfg.Cluster[o.Name]; len(n.cfg.Cluster) > 0 && flag != o.PeerAddr {
-			n.log.Warn("the list of members differs from the cluster's, which holds", "event", "start.flags", "peer", o.Name, "listed", ok, "flag", flag, "cluster_has", o.PeerAddr)
+	if len(n.cfg.Cluster) > 1 || len(m.Members) > 1 {
+		if have := membersText(m); n.cfg.clusterText() != have {
+			n.log.Warn("the list of members differs from the cluster's own, which holds", "event", "start.flags", "listed", n.cfg.clusterText(), "cluster_has", have)
 		}
 	}
 	return nil
+}
+
+// membersText is a configuration in the form of the command line's list.
+func membersText(m *wire.Membership) string {
+	c := Config{Cluster: map[string]string{}}
+	for i := range m.Members {
+		c.Cluster[m.Members[i].Name] = m.Members[i].PeerAddr
+	}
+	return c.clusterText()
 }
 
 func (n *Node) abstainError() error {
@@ -399,6 +407,7 @@ func (l *loop) identify(id *wal.Identity, st *raft.State) error {
 	orDefault(&s.clientAddr, n.clientAddr)
 	orDefault(&s.peerAddr, n.peerAddr)
 	l.publishSelf(s)
+	l.recorded = !id.Cluster.IsZero()
 	l.founder = &founder{heard: map[string]wire.HelloAck{}}
 	l.state = func(boot wire.Membership) (*replica.Replica, error) { return n.newReplica(st, boot) }
 	switch {

@@ -234,6 +234,7 @@ func (l *loop) linkUp(gc gnet.Conn, lc *linkConn) gnet.Action {
 	if err := l.self.checkAck(k.name, &lc.ack); err != nil || k.conn != nil || l.draining {
 		return gnet.Close
 	}
+	l.forgetLinks() // the one before, if no turn has come since
 	k.conn, k.ack = gc, lc.ack
 	k.ups++
 	l.log.Info("link up", "event", "link.up", "peer", k.name, "addr", gc.RemoteAddr().String())
@@ -287,7 +288,7 @@ func (l *loop) forgetLinks() {
 		if l.founder != nil {
 			delete(l.founder.heard, k.name)
 		}
-		if l.rep != nil && k.id != 0 && k.conn == nil {
+		if l.rep != nil && k.id != 0 {
 			l.event()
 			l.rep.PeerDown(k.id)
 		}

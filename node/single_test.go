@@ -169,7 +169,7 @@ func TestHealthAndMetrics(t *testing.T) {
 func checkExposition(t *testing.T, body string) {
 	t.Helper()
 	typed := map[string]string{}
-	for _, line := range strings.Split(body, "\n") {
+	for line := range strings.SplitSeq(body, "\n") {
 		if rest, ok := strings.CutPrefix(line, "# TYPE dnode_"); ok {
 			name, kind, _ := strings.Cut(rest, " ")
 			if typed[name] != "" {
@@ -368,5 +368,23 @@ func TestHistogram(t *testing.T) {
 	}
 	if h.counts[0] != 2 || h.counts[1] != 2 || h.counts[2] != 1 || h.counts[19] != 1 || h.counts[20] != 2 {
 		t.Errorf("counts %v", h.counts)
+	}
+}
+
+// Membership comes from the folder; a list that says otherwise is a warning.
+func TestOtherListIsAWarning(t *testing.T) {
+	cfg := testConfig(t, "n1")
+	n := start(t, cfg)
+	c := mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return c.put("k", "v") })
+	shutdown(t, n)
+	var log testLog
+	cfg.Logger = log.logger()
+	cfg.Cluster = map[string]string{"n1": "127.0.0.1:1", "n2": "127.0.0.1:2"}
+	n = start(t, cfg)
+	c = mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return c.put("k", "v") })
+	if !strings.Contains(log.String(), "differs from the cluster's own") || len(n.Status().Members) != 1 {
+		t.Errorf("no warning, or %d members, in:\n%s", len(n.Status().Members), log.String())
 	}
 }

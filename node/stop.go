@@ -46,7 +46,8 @@ func (n *Node) claimStop() bool {
 // Shutdown stops the node in order: no new connections and requests, answers
 // for those in flight, then the log is sealed and everything closed. When ctx
 // ends first, what is still in flight is left unanswered; the log is sealed all
-// the same. It returns when every goroutine of the node has ended.
+// the same. It returns when every goroutine of the node has ended, or with an
+// error if the disk hangs until ctx ends: the folder then stays locked.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if !n.claimStop() {
 		<-n.done
@@ -69,9 +70,7 @@ func (n *Node) Kill() {
 		return
 	}
 	n.loop.killed.Store(true)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = n.end(ctx, false)
+	_ = n.end(context.Background(), false)
 	close(n.done)
 }
 
@@ -131,11 +130,14 @@ func (n *Node) end(ctx context.Context, orderly bool) error {
 	n.linkWG.Wait()
 	close(n.tickStop)
 	n.tickWG.Wait()
-	n.disk.end()
+	hangs := n.disk.end(ctx)
 	n.stopLoop()
 	n.loop.release()
 	if n.admin != nil {
 		n.admin.close(ctx)
+	}
+	if hangs != nil { // it still uses the files: they and the lock stay its own
+		return hangs
 	}
 	var err error
 	if orderly {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/crashfs"
 	"github.com/dnode-engine/dnode/wire"
 )
 
@@ -70,6 +71,26 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	seal()
 	if n := testing.AllocsPerRun(100, seal); n > 0.1 {
 		t.Errorf("%v allocations per append, sync and seal", n)
+	}
+}
+
+// Nor does reading, into memory that is large enough.
+func TestReadDoesNotAllocate(t *testing.T) {
+	l, _ := mustOpen(t, crashfs.New(), wal.Options{SegmentBytes: 64 << 10, Owner: owner})
+	for i := wire.Index(1); i <= 300; i++ {
+		must(t, l.Append(runs(entry(i, 1, 300))))
+	}
+	dst := make([]byte, 0, 64<<10)
+	for _, lo := range []wire.Index{300, 10} { // active and sealed segment
+		read := func() {
+			if _, err := l.Read(dst, lo, 32<<10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read()
+		if n := testing.AllocsPerRun(100, read); n > 0 {
+			t.Errorf("%v allocations per read from %d", n, lo)
+		}
 	}
 }
 

@@ -32,9 +32,10 @@ type Log struct {
 	groupRuns []wire.TermRun
 	pos       position // in the runs given to Append
 
-	win      window // Read's
-	reader   File   // sealed segment that Read opened last
-	readerOf uint64
+	win        window // Read's
+	reader     File   // sealed segment that Read opened last
+	readerOf   uint64
+	readerSeed uint32
 
 	fenced error
 }

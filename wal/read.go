@@ -111,12 +111,11 @@ func (l *Log) readExtent(c *collector, x extent) error {
 // openForRead returns the file of a segment: the one being written, or the
 // sealed one that was read last.
 func (l *Log) openForRead(number uint64) (File, uint32, error) {
-	seed := identitySeed(number, l.opt.Owner)
 	if number == l.seg.number {
-		return l.seg.file, seed, nil
+		return l.seg.file, l.seg.seed, nil
 	}
 	if l.reader != nil && l.readerOf == number {
-		return l.reader, seed, nil
+		return l.reader, l.readerSeed, nil
 	}
 	f, err := l.fs.Open(segmentName(number))
 	if err != nil {
@@ -125,8 +124,8 @@ func (l *Log) openForRead(number uint64) (File, uint32, error) {
 	if l.reader != nil {
 		l.reader.Close() //nolint:errcheck // opened for reading
 	}
-	l.reader, l.readerOf = f, number
-	return f, seed, nil
+	l.reader, l.readerOf, l.readerSeed = f, number, identitySeed(number, l.opt.Owner)
+	return f, l.readerSeed, nil
 }
 
 // readRecord hands the wanted entries of the record at a place to c and

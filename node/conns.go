@@ -133,26 +133,6 @@ func (l *loop) accept(gc gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// sideOf tells by which listener a socket came in. gnet only knows the address
-// that was asked for, which may have had port 0.
-func (l *loop) sideOf(fd int) (wire.Side, error) {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return 0, err
-	}
-	port := 0
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		port = sa.Port
-	case *unix.SockaddrInet6:
-		port = sa.Port
-	}
-	if port == l.peerPort {
-		return wire.PeerSide, nil
-	}
-	return wire.ClientSide, nil
-}
-
 // traffic handles all whole frames that a connection has buffered: one Peek,
 // one Discard. The frames alias gnet's buffer until the Discard.
 func (l *loop) traffic(c *conn) gnet.Action {

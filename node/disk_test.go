@@ -388,3 +388,58 @@ func TestShutdownWithHangingDisk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// damageVote destroys one slot of a folder's vote file.
+func damageVote(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "vote"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.WriteAt([]byte("damaged"), 16); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A single node that may have forgotten a vote does not start, and says what to
+// do; one of three starts, and takes part again once it has heard from a leader.
+func TestDamagedVote(t *testing.T) {
+	cfg := testConfig(t, "n1")
+	n := start(t, cfg)
+	conn := mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return conn.put("k", "v") })
+	shutdown(t, n)
+	damageVote(t, cfg.DataDir)
+	if _, err := Start(t.Context(), cfg); !errors.Is(err, ErrAbstain) || !strings.Contains(err.Error(), "remove the file") {
+		t.Errorf("single node with a damaged vote: %v", err)
+	}
+	if err := os.Remove(filepath.Join(cfg.DataDir, "vote")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the advice holds, and for good
+		n = start(t, cfg)
+		conn = mustConnect(t, n.ClientAddr())
+		eventually(t, "what was there before", func() error {
+			_, err := conn.get(wire.Linearizable, "k")
+			return err
+		})
+		shutdown(t, n)
+	}
+	c := newCluster(t, 3, nil)
+	c.put("k", "v")
+	i := (c.index(c.leader()) + 1) % 3
+	c.nodes[i].Kill()
+	damageVote(t, c.cfgs[i].DataDir)
+	c.nodes[i] = start(t, c.cfgs[i])
+	c.put("k2", "v2")
+	c.wantGet(c.nodes[i], wire.Stale, "k2", "v2")
+	eventually(t, "the member to take part again", func() error {
+		if st := c.nodes[i].Status(); st.State != wire.StateOK {
+			return fmt.Errorf("state %v", st.State)
+		}
+		return nil
+	})
+}

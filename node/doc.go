@@ -47,6 +47,7 @@
 //
 //	config.go    what can be set, its defaults and checks
 //	node.go      Start: folder, identity, ports, goroutines    stop.go   Shutdown, Kill
+//	listen.go    both ports, with their real numbers
 //	loop.go      gnet's handler, the end of a batch, ticks
 //	conns.go     accepted connections: hello, requests, replies, slow readers
 //	peers.go     outgoing links to members

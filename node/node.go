@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,15 +23,9 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-const (
-	bootTimeout    = 10 * time.Second
-	drainPoll      = 2 * time.Millisecond
-	readBufferCap  = 512 << 10
-	writeBufferCap = 64 << 10
-	// reservedFiles are for the log, links, HTTP and the connections that are
-	// accepted faster than they are refused.
-	reservedFiles = 256
-)
+// reservedFiles are for the log, links, HTTP and the connections that are
+// accepted faster than they are refused.
+const reservedFiles = 256
 
 // Errors that callers decide by.
 var (
@@ -41,8 +33,6 @@ var (
 	ErrIdentity = errors.New("data folder belongs to another node")
 	// ErrAbstain is wrapped when a single node cannot know how it voted.
 	ErrAbstain = errors.New("the vote file is damaged")
-	// ErrStopped is wrapped by what a stopped node cannot do.
-	ErrStopped = errors.New("node is stopped")
 )
 
 // Node is one running member. Its methods may be called from any goroutine.
@@ -152,14 +142,14 @@ func (n *Node) recover(ctx context.Context) error {
 	if rec.Fenced {
 		n.log.Warn("the disk failed when this folder was last used; everything was read again past the cache", "event", "wal.fenced")
 	}
-	if votes.Abstain {
-		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
-	}
 	st, err := disk.Recovered(rec, votes, wire.Membership{})
 	if err != nil {
 		return fmt.Errorf("cannot recover data folder %s: %w", n.cfg.DataDir, err)
 	}
 	if err := n.checkState(&id, &st); err != nil {
+		return err
+	}
+	if err := n.checkVote(&st, votes.Fresh); err != nil {
 		return err
 	}
 	n.log.Info("data folder recovered", "event", "start.recovered", "dir", n.cfg.DataDir, "first", uint64(rec.First), "last", uint64(rec.Last), "term", uint64(votes.Vote.Term))
@@ -194,17 +184,11 @@ func (n *Node) checkState(id *wal.Identity, st *raft.State) error {
 		if !id.Cluster.IsZero() {
 			return fmt.Errorf("data folder %s belongs to cluster %s, but its log holds no configuration: files are missing; restore them, or replace the node with an empty one", n.cfg.DataDir, id.Cluster)
 		}
-		if st.Abstain && len(n.cfg.Cluster) < 2 {
-			return n.abstainError()
-		}
 		return nil
 	}
 	me := m.FindName(n.cfg.Name)
 	if me == nil || me.Replica != id.Replica || id.ID != 0 && id.ID != me.ID {
 		return fmt.Errorf("%w: the log in %s does not know replica %s under the name %q", ErrIdentity, n.cfg.DataDir, id.Replica, n.cfg.Name)
-	}
-	if st.Abstain && len(m.Members) == 1 {
-		return n.abstainError()
 	}
 	if len(n.cfg.Cluster) > 1 || len(m.Members) > 1 {
 		if have := membersText(m); n.cfg.clusterText() != have {
@@ -223,8 +207,26 @@ func membersText(m *wire.Membership) string {
 	return c.clusterText()
 }
 
-func (n *Node) abstainError() error {
-	return fmt.Errorf("%w in %s, and a single node has no leader to learn from: if this is the only copy, and no other node ever held this folder, remove the file %q and start again", ErrAbstain, n.cfg.DataDir, "vote")
+// checkVote decides about a node that may have forgotten a vote. One of several
+// abstains until it has heard from a leader. A sole one would wait for ever: it
+// stops, until its operator has removed the file, which is consent.
+func (n *Node) checkVote(st *raft.State, missing bool) error {
+	members := max(1, len(n.cfg.Cluster))
+	if st.MembersIndex != 0 {
+		members = len(st.Members.Members)
+	}
+	switch {
+	case !st.Abstain:
+		return nil
+	case members > 1:
+		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
+		return nil
+	case !missing:
+		return fmt.Errorf("%w in %s, and a single node has no leader to learn from: if no other node ever used this folder or a copy of it, remove the file %q there and start again", ErrAbstain, n.cfg.DataDir, "vote")
+	}
+	n.log.Warn("starting without the vote file, which was removed", "event", "vote.removed", "term", uint64(st.Vote.Term))
+	st.Abstain = false
+	return n.store.Trust(st.Vote)
 }
 
 // bringUp opens the ports and starts every goroutine.
@@ -275,111 +277,6 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 	}
 	n.log.Info("serving", "event", "start.serving", "clients", n.clientAddr, "peers", n.peerAddr, "http", n.HTTPAddr())
 	return nil
-}
-
-// probePorts finds out in plain words whether the ports are free: gnet would
-// leave the first open if the second is not.
-func (n *Node) probePorts() error {
-	for _, p := range []struct{ what, addr string }{{"clients", n.cfg.Listen}, {"members", n.cfg.PeerListen}} {
-		ln, err := net.Listen("tcp", p.addr)
-		if err != nil {
-			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
-		}
-		if err := ln.Close(); err != nil {
-			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
-		}
-	}
-	return nil
-}
-
-// listenNames returns the two addresses in a spelling that gnet can tell apart
-// even if both are the same with port 0.
-func (n *Node) listenNames() (client, peer string) {
-	host, port, _ := net.SplitHostPort(n.cfg.PeerListen)
-	if n.cfg.PeerListen == n.cfg.Listen {
-		port = "0" + port
-	}
-	return n.cfg.Listen, net.JoinHostPort(host, port)
-}
-
-// runLoop starts gnet and waits until its loop can be addressed: it has no
-// handle before a first connection, so that one is made.
-func (n *Node) runLoop(ctx context.Context) error {
-	client, peer := n.listenNames()
-	failed := make(chan error, 1)
-	go func() {
-		defer close(n.loopDone)
-		failed <- gnet.Rotate(n.loop, []string{"tcp://" + client, "tcp://" + peer},
-			gnet.WithNumEventLoop(1), gnet.WithReuseAddr(true), gnet.WithReusePort(false),
-			gnet.WithReadBufferCap(readBufferCap), gnet.WithWriteBufferCap(writeBufferCap),
-			gnet.WithTCPKeepAlive(time.Minute), gnet.WithLogger(gnetLog{n.log}))
-	}()
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
-	defer cancel()
-	select {
-	case <-n.loop.listening:
-	case err := <-failed:
-		return fmt.Errorf("cannot listen: %w", errors.Join(n.bootErr, err))
-	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", dialable(n.clientAddr))
-	if err == nil {
-		select {
-		case <-n.loop.booted:
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-n.loopDone:
-			err = <-failed
-		}
-		_ = c.Close()
-	}
-	if err != nil {
-		n.stopLoop()
-		return fmt.Errorf("cannot reach the event loop: %w", err)
-	}
-	return nil
-}
-
-// dialable turns an address listened on into one that can be connected to.
-func dialable(addr string) string {
-	host, port, _ := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil && wildcard(host) {
-		host = "::1"
-	} else if wildcard(host) {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-// learnPorts asks the kernel which ports the listeners got.
-func (n *Node) learnPorts(eng gnet.Engine) error {
-	client, peer := n.listenNames()
-	var err error
-	if n.clientAddr, _, err = boundAddr(eng, client); err != nil {
-		return err
-	}
-	n.peerAddr, n.loop.peerPort, err = boundAddr(eng, peer)
-	return err
-}
-
-func boundAddr(eng gnet.Engine, addr string) (string, int, error) {
-	fd, err := eng.DupListener("tcp", addr)
-	if err != nil {
-		return "", 0, fmt.Errorf("cannot find the listener on %s: %w", addr, err)
-	}
-	sa, err := unix.Getsockname(fd)
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		return "", 0, fmt.Errorf("cannot read the port of %s: %w", addr, err)
-	}
-	port := 0
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		port = sa.Port
-	case *unix.SockaddrInet6:
-		port = sa.Port
-	}
-	host, _, _ := net.SplitHostPort(addr)
-	return net.JoinHostPort(host, strconv.Itoa(port)), port, nil
 }
 
 // begin gives the loop its state, and hears those who were faster than that. It

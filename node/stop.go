@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-const failedStopTimeout = 2 * time.Second
+const (
+	drainPoll         = 2 * time.Millisecond
+	failedStopTimeout = 2 * time.Second
+)
 
 // errLoopEnded is what a failing accept looks like: gnet ends and says nothing.
 var errLoopEnded = errors.New("the event loop ended by itself; most likely the process ran out of file descriptors")

@@ -134,11 +134,7 @@ func (r *Repo) judge(f *ast.File, pkg *types.Package, info *types.Info) {
 		case *ast.ChanType, *ast.SendStmt:
 			r.addAt(n.Pos(), "pure", "channel")
 		case *ast.RangeStmt:
-			t := info.TypeOf(n.X)
-			if t == nil {
-				return true
-			}
-			if _, ok := t.Underlying().(*types.Map); ok {
+			if t := info.TypeOf(n.X); t != nil && mayBeMap(t) {
 				r.addAt(n.Pos(), "pure", "range over a map: its order is random")
 			}
 		case *ast.AssignStmt:
@@ -150,7 +146,7 @@ func (r *Repo) judge(f *ast.File, pkg *types.Package, info *types.Info) {
 		case *ast.IncDecStmt:
 			r.judgeStore(n.X, pkg, info)
 		case *ast.SelectorExpr:
-			r.judgeRand(n, info)
+			r.judgeCall(n, info)
 		}
 		return true
 	})
@@ -185,15 +181,48 @@ func (r *Repo) judgeStore(lhs ast.Expr, pkg *types.Package, info *types.Info) {
 	}
 }
 
-// judgeRand forbids the functions of math/rand/v2 that draw from global state.
-func (r *Repo) judgeRand(sel *ast.SelectorExpr, info *types.Info) {
+// mayBeMap reports whether values of a type, or of a type parameter's type
+// set, are maps.
+func mayBeMap(t types.Type) bool {
+	switch u := t.Underlying().(type) {
+	case *types.Map:
+		return true
+	case *types.Interface: // ranged over, so t is a type parameter
+		for e := range u.EmbeddedTypes() {
+			if mayBeMap(e) {
+				return true
+			}
+		}
+	case *types.Union:
+		for term := range u.Terms() {
+			if mayBeMap(term.Type()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// judgeCall forbids the functions of the allowed std packages that draw from
+// global state or talk to the process's files.
+func (r *Repo) judgeCall(sel *ast.SelectorExpr, info *types.Info) {
 	id, ok := sel.X.(*ast.Ident)
 	if !ok {
 		return
 	}
-	if p, ok := info.Uses[id].(*types.PkgName); ok && p.Imported().Path() == "math/rand/v2" &&
-		!slices.Contains(seededRand, sel.Sel.Name) {
-		r.addAt(sel.Pos(), "pure", "rand.%s is not seeded", sel.Sel.Name)
+	p, ok := info.Uses[id].(*types.PkgName)
+	if !ok {
+		return
+	}
+	switch p.Imported().Path() {
+	case "math/rand/v2":
+		if !slices.Contains(seededRand, sel.Sel.Name) {
+			r.addAt(sel.Pos(), "pure", "rand.%s is not seeded", sel.Sel.Name)
+		}
+	case "fmt":
+		if strings.HasPrefix(sel.Sel.Name, "Print") || strings.HasPrefix(sel.Sel.Name, "Scan") {
+			r.addAt(sel.Pos(), "pure", "fmt.%s uses stdin or stdout", sel.Sel.Name)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ func check(t *testing.T, tree ...string) []Violation {
 }
 
 var stdExports = sync.OnceValues(func() (map[string]string, error) {
-	return goListExports(".", []string{"fmt", "strings", "math/rand/v2", "time", "sort"})
+	return goListExports(".", []string{"fmt", "strings", "math/rand/v2", "time", "sort", "maps", "sync"})
 })
 
 // breaks returns a function that demands exactly one violation, of one rule,
@@ -155,12 +155,18 @@ func TestPure(t *testing.T) {
 	f("store to the package variable n", src("wire", "", "var n int\n\nfunc f() { n++ }")...)
 	f("store to the package variable n", src("wire", "", "var n [4]int\n\nfunc f() { n[1] = 2 }")...)
 	f("may not import time", src("node/kv", "time", "var _ time.Time")...)
+	f("range over a map", src("node/raft", "", "func f[M ~map[int]int](m M) { for range m {} }")...)
+	f("range over a map", src("node/raft", "", "func f[M interface{ map[int]int }](m M) { for range m {} }")...)
+	f("fmt.Println uses stdin or stdout", src("wire", "fmt", "func f() { fmt.Println() }")...)
+	f("may not import maps", src("node/kv", "maps", "var _ = maps.Keys[map[int]int]")...)
+	f("may not import sync", src("wal", "sync", "var _ sync.Mutex")...)
 	f("may not import sort", src("node/sim", "sort", "var _ = sort.Ints")...)
 	f("may not import math/rand/v2", src("node/raft", "math/rand/v2", "var _ = rand.New")...)
 	f("rand.IntN is not seeded", src("node/sim", "math/rand/v2", "var _ = rand.IntN")...)
 	f("does not type-check", src("wire", "", "var n int = \"\"")...)
 	f("build constraints", "wire/x_linux.go", "// Package p is a sample.\npackage p\n")
 	holds(t, src("node/sim", "math/rand/v2", "var _ = rand.New(rand.NewPCG(1, 2))")...)
+	holds(t, src("node/raft", "", "func f[S ~[]int](s S) { for range s {} }")...)
 	holds(t, src("wire", "fmt", "var e = fmt.Errorf(\"x\")\n\nfunc f(s []int) { for range s {\n\tn := 1\n\tn++\n} }")...)
 	holds(t, "wire/x_test.go", "package p\n\nimport \"time\"\n\nfunc f() { go f(); _ = time.Now }\n")
 }

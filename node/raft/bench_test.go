@@ -12,7 +12,6 @@ import (
 type pipe struct {
 	nodes [3]*Raft
 	rd    [3]Ready
-	sent  [2][]wire.PeerMessage
 	head  [wire.StampBytes]byte
 	body  [280]byte
 }

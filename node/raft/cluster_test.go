@@ -432,12 +432,13 @@ func TestClusterElectsReplicatesAndReads(t *testing.T) {
 // voters renders the configuration in force.
 func voters(r *Raft) string {
 	m, at := r.Membership()
-	s := fmt.Sprintf("config %d:", at)
+	var s strings.Builder
+	s.WriteString(fmt.Sprintf("config %d:", at))
 	for _, mb := range m.Members {
-		s += fmt.Sprintf(" %v %d", mb.Role, mb.ID)
+		s.WriteString(fmt.Sprintf(" %v %d", mb.Role, mb.ID))
 	}
 	if len(m.Outgoing) > 0 {
-		s += fmt.Sprintf(", outgoing %v", m.Outgoing)
+		s.WriteString(fmt.Sprintf(", outgoing %v", m.Outgoing))
 	}
-	return s
+	return s.String()
 }

@@ -29,6 +29,7 @@ type created struct {
 type committed struct {
 	entryID
 	by wire.Term // term of the member that first applied it: at least the committing term
+	at int64     // when that was
 }
 
 type votePos struct {
@@ -319,7 +320,7 @@ func (k *checker) applied(n *node, term wire.Term) error {
 	for i := t.applied + 1; i <= now; i++ {
 		id := t.log[i-1]
 		if int(i) > len(k.committed) {
-			k.committed = append(k.committed, committed{entryID: id, by: term})
+			k.committed = append(k.committed, committed{entryID: id, by: term, at: n.c.now})
 			continue
 		}
 		if k.committed[i-1].entryID != id {
@@ -379,8 +380,8 @@ func (k *checker) settled(c *Cluster) error {
 		return fmt.Errorf("liveness: leader %d has committed %d of %d entries", lead+1, st.Commit, st.Last)
 	}
 	for _, n := range c.nodes {
-		if n.rep.Applied() != st.Commit {
-			return fmt.Errorf("liveness: node %d has applied %d of %d entries", n.id, n.rep.Applied(), st.Commit)
+		if durable := n.rep.Raft().Status().Durable; n.rep.Applied() != st.Commit || durable != st.Commit {
+			return fmt.Errorf("liveness: node %d has applied %d and stored %d of %d entries", n.id, n.rep.Applied(), durable, st.Commit)
 		}
 	}
 	return k.history(c, c.nodes[lead])

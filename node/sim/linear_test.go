@@ -71,12 +71,13 @@ var register = porcupine.Model{
 // operations turns the clients' view into porcupine's. Reads without an answer
 // and writes that were certainly not carried out say nothing; nor do writes of
 // unknown outcome that are not in the committed log. The others of unknown
-// outcome may take effect at any later time.
+// outcome had taken effect when some member first applied them.
 func operations(t *testing.T, c *Cluster) []porcupine.Operation {
 	var ops []porcupine.Operation
 	logged := unclaimed(t, c)
 	for _, h := range c.load.history {
-		if h.Failed || h.Read && !h.Acked || !h.Read && !h.Acked && !logged[wire.Checksum(h.Command)] {
+		applied, carriedOut := logged[wire.Checksum(h.Command)]
+		if h.Failed || !h.Acked && (h.Read || !carriedOut) {
 			continue
 		}
 		p := porcupine.Operation{ClientId: h.Client, Call: h.Call, Return: h.Return}
@@ -84,7 +85,7 @@ func operations(t *testing.T, c *Cluster) []porcupine.Operation {
 		if h.Acked {
 			out.status = wire.Status(h.Result[0])
 		} else {
-			p.Return = 1 << 62
+			p.Return = max(applied, h.Call)
 			p.ClientId = c.opt.Clients + len(ops) // its client goes on meanwhile
 		}
 		in := input{key: h.Key}
@@ -102,6 +103,12 @@ func operations(t *testing.T, c *Cluster) []porcupine.Operation {
 				t.Fatal(err)
 			}
 			in.op, in.text = cmd.Op, string(cmd.Value)
+			if in.op == wire.OpBatch {
+				in.op = wire.OpDelete
+				if h.Acked { // behind the batch's status and count and the first result's length
+					out.status = wire.Status(h.Result[9])
+				}
+			}
 		}
 		p.Input, p.Output = in, out
 		ops = append(ops, p)
@@ -110,8 +117,8 @@ func operations(t *testing.T, c *Cluster) []porcupine.Operation {
 }
 
 // unclaimed returns the commands in the committed log, as checksums, that no
-// acknowledgement accounts for.
-func unclaimed(t *testing.T, c *Cluster) map[uint32]bool {
+// acknowledgement accounts for, and when each was first applied.
+func unclaimed(t *testing.T, c *Cluster) map[uint32]int64 {
 	log, err := c.check.commands(c.nodes[0])
 	if err != nil {
 		t.Fatal(err)
@@ -121,9 +128,9 @@ func unclaimed(t *testing.T, c *Cluster) map[uint32]bool {
 			log[h.Revision-1] = 0
 		}
 	}
-	left := map[uint32]bool{}
-	for _, command := range log {
-		left[command] = true
+	left := map[uint32]int64{}
+	for i, command := range log {
+		left[command] = c.check.committed[i].at
 	}
 	return left
 }

@@ -12,6 +12,7 @@ import (
 type Op struct {
 	Client  int
 	Read    bool
+	Lease   bool // a read at lease level: as good, on clocks of equal speed
 	Key     string
 	Command []byte // writes: as sent
 	Call    int64
@@ -67,8 +68,9 @@ func (l *load) next(client int) {
 	switch l.rand.IntN(10) {
 	case 0, 1, 2:
 		op.Read = true
+		op.Lease = l.rand.IntN(3) == 0
 	case 3:
-		op.Command = wire.AppendDelete(nil, key)
+		op.Command = deletion(key, unique)
 	case 4:
 		op.Command = wire.AppendCAS(nil, wire.CASAbsent, key, nil, unique)
 	default:
@@ -79,12 +81,24 @@ func (l *load) next(client int) {
 	l.c.at(clientTimeout, event{kind: evTimeout, client: client, op: cl.id})
 }
 
+// deletion is a batch that deletes a key, and another that never was: so no two
+// commands of a history are the same.
+func deletion(key, unique []byte) []byte {
+	b := wire.AppendBatchHeader(nil, 2)
+	b = wire.AppendBatchItem(b, wire.AppendDelete(nil, key))
+	return wire.AppendBatchItem(b, wire.AppendDelete(nil, unique))
+}
+
 func (l *load) send(client int) {
 	cl := &l.clients[client]
 	op := &l.history[cl.op]
 	var frame []byte
 	if op.Read {
-		body := wire.AppendRead(l.scratch[:0], wire.Linearizable, wire.AppendGet(nil, []byte(op.Key)))
+		level := wire.Linearizable
+		if op.Lease {
+			level = wire.Lease
+		}
+		body := wire.AppendRead(l.scratch[:0], level, wire.AppendGet(nil, []byte(op.Key)))
 		frame = wire.AppendFrame(nil, wire.FrameRead, cl.id, body)
 	} else {
 		body := wire.AppendWrite(l.scratch[:0], 0, 0, 0, op.Command)

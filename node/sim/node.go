@@ -25,6 +25,8 @@ type node struct {
 	id    wire.NodeID
 	fs    *crashfs.FS
 	slow  int64 // factor on the disk's latency
+	// paused is until when the process stands still.
+	paused int64
 
 	// One life.
 	up      bool
@@ -53,7 +55,7 @@ func (n *node) start() {
 	n.life++
 	n.up = true
 	n.queue, n.writing, n.reads = nil, nil, nil
-	n.polling = false
+	n.polling, n.paused = false, 0
 	n.role, n.term = raft.Follower, 0
 	if err := n.open(); err != nil {
 		n.c.fail(fmt.Errorf("node %d does not start: %w", n.id, err))
@@ -88,7 +90,7 @@ func (n *node) open() error {
 		Raft: raft.Config{
 			ID: n.id, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, LeaseNanos: 400 * millisecond,
 			Seed:           n.c.disks.Uint64(),
-			MaxAppendBytes: 64 << 10, MaxInflightBytes: 256 << 10, MaxUncommittedBytes: 1 << 20,
+			MaxAppendBytes: n.c.opt.AppendBytes, MaxInflightBytes: 256 << 10, MaxUncommittedBytes: 1 << 20,
 			TailBytes: n.c.opt.TailBytes,
 		},
 	}

@@ -24,13 +24,15 @@ type Options struct {
 	PowerAll   bool  // power loss of all nodes at once
 	Partition  bool
 	SlowDisk   bool
+	Pause      bool // a process stands still, as under SIGSTOP
 
 	// LyingDisk makes every sync a no-op: the falsification of all durability
 	// checks, which must then fail.
 	LyingDisk bool
 
 	SegmentBytes int64
-	TailBytes    int
+	TailBytes    int // of the log in memory
+	AppendBytes  int // of one append message: 1 makes every entry travel alone
 }
 
 // Swarm draws options from a seed, each fault on or off, so that a run is not
@@ -42,16 +44,18 @@ func Swarm(seed uint64) Options {
 		Nodes:        []int{3, 3, 3, 5, 1, 2, 4}[r.IntN(7)],
 		Clients:      1 + r.IntN(8),
 		Keys:         1 + r.IntN(6),
-		LoadNanos:    int64(3+r.IntN(5)) * second,
+		LoadNanos:    int64(4+r.IntN(12)) * second,
 		SettleNanos:  20 * second,
 		Kill:         r.IntN(2) == 0,
 		Power:        r.IntN(2) == 0,
 		PowerAll:     r.IntN(3) == 0,
 		Partition:    r.IntN(2) == 0,
 		SlowDisk:     r.IntN(3) == 0,
-		FaultNanos:   []int64{50, 200, 500, 1000, 2000}[r.IntN(5)] * millisecond,
+		Pause:        r.IntN(3) == 0,
+		FaultNanos:   []int64{20, 50, 200, 500, 1000}[r.IntN(5)] * millisecond,
 		SegmentBytes: []int64{32 << 10, 64 << 10, 256 << 10}[r.IntN(3)],
 		TailBytes:    []int{1, 1 << 20}[r.IntN(2)],
+		AppendBytes:  []int{1, 1 << 10, 64 << 10}[r.IntN(3)],
 	}
 	if r.IntN(2) == 0 {
 		o.Loss = []float64{0.01, 0.05, 0.2}[r.IntN(3)]

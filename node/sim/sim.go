@@ -21,6 +21,7 @@ type Stats struct {
 	PowerCuts   int
 	TornWrites  int // crashes in the middle of a write to the log
 	Partitions  int
+	Pauses      int
 	Superseded  int // entries replaced in some log
 	Committed   wire.Index
 	VirtualSecs float64
@@ -143,9 +144,16 @@ func (c *Cluster) handle(e *event) {
 		}
 		return
 	}
-	if n := c.nodes[e.node]; n.up && (e.life == 0 || e.life == n.life) {
-		n.handle(e)
+	n := c.nodes[e.node]
+	if !n.up || e.life != 0 && e.life != n.life {
+		return
 	}
+	if n.paused > c.now { // it will find all of this when it goes on
+		e.at = n.paused
+		c.events.push(*e)
+		return
+	}
+	n.handle(e)
 }
 
 // calm ends all faults: whoever is down comes back, and nothing new is asked.
@@ -153,7 +161,7 @@ func (c *Cluster) calm() {
 	c.quiet = true
 	c.net.calm()
 	for _, n := range c.nodes {
-		n.slow = 1
+		n.slow, n.paused = 1, 0
 		if !n.up {
 			n.start()
 		}
@@ -172,7 +180,7 @@ func (c *Cluster) fault() {
 		return
 	}
 	defer c.nextFault()
-	switch c.faults.IntN(6) {
+	switch c.faults.IntN(7) {
 	case 0:
 		if c.opt.Kill {
 			c.crashSome(false)
@@ -197,6 +205,22 @@ func (c *Cluster) fault() {
 			n := c.nodes[c.faults.IntN(len(c.nodes))]
 			n.slow = []int64{1, 1, 10, 100, 1000}[c.faults.IntN(5)]
 		}
+	case 6:
+		if c.opt.Pause {
+			c.pause()
+		}
+	}
+}
+
+// pause stops one process for a while, the leader more often than others.
+func (c *Cluster) pause() {
+	n := c.nodes[c.faults.IntN(len(c.nodes))]
+	if lead := c.leaderNode(); lead >= 0 && c.faults.IntN(2) == 0 {
+		n = c.nodes[lead]
+	}
+	if n.up {
+		c.stats.Pauses++
+		n.paused = c.now + int64(c.faults.ExpFloat64()*float64(700*millisecond))
 	}
 }
 

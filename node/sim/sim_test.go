@@ -59,6 +59,7 @@ func (s *Stats) add(o Stats) {
 	s.PowerCuts += o.PowerCuts
 	s.TornWrites += o.TornWrites
 	s.Partitions += o.Partitions
+	s.Pauses += o.Pauses
 	s.Superseded += o.Superseded
 	s.Committed += o.Committed
 	s.VirtualSecs += o.VirtualSecs
@@ -73,7 +74,7 @@ func powerLoss(seed uint64) Options {
 		Seed: seed, Nodes: 3, Clients: 8, Keys: 4,
 		LoadNanos: 4 * second, SettleNanos: 20 * second,
 		FaultNanos: 250 * millisecond, PowerAll: true,
-		SegmentBytes: 64 << 10, TailBytes: 1 << 20,
+		SegmentBytes: 64 << 10, TailBytes: 1 << 20, AppendBytes: 64 << 10,
 	}
 }
 

@@ -516,3 +516,30 @@ func TestProposalsBeyondTheLimitAreRefusedBeforeTheyAreAppended(t *testing.T) {
 		t.Errorf("after commit: %v", err)
 	}
 }
+
+func TestReservedMessagesAreIgnoredAndNonsenseIsRefused(t *testing.T) {
+	f := func(m wire.PeerMessage, nonsense bool) {
+		t.Helper()
+		r := newNetwork(3, 0, nil).elect(1).core
+		before := r.Status()
+		if err := r.Step(&m); errors.Is(err, ErrNonsense) != nonsense || r.Status() != before {
+			t.Errorf("%+v: %v, %+v became %+v", m, err, before, r.Status())
+		}
+	}
+	f(wire.PeerMessage{Type: wire.FrameTimeoutNow, From: 2, Term: 9}, false)
+	f(wire.PeerMessage{Type: wire.FrameSnapshot, From: 2, Term: 9}, false)
+	f(wire.PeerMessage{Type: wire.FrameWrite, From: 2, Term: 9}, true)
+	f(wire.PeerMessage{Type: wire.FrameRound, From: 0, Term: 9}, true)
+	f(wire.PeerMessage{Type: wire.FrameRound, From: 1, Term: 9}, true)
+	f(wire.PeerMessage{Type: wire.FrameRound, From: 2, Term: 0}, true)
+	f(wire.PeerMessage{Type: wire.FrameRound, From: 2, Term: 1}, true) // a second leader
+	f(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 1}, true)
+	f(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 2, Index: 1}, true)                          // entry of term 0
+	f(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 2, Entries: entry(1, 2)}, true)              // contradicts a committed one
+	f(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 2, Entries: entry(2, 1)}, true)              // a gap
+	f(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 2, Entries: entry(1, 1)[:30]}, true)         // cut short
+	f(wire.PeerMessage{Type: wire.FrameAppendReply, From: 2, Term: 1, Index: 7}, true)                     // beyond the log
+	f(wire.PeerMessage{Type: wire.FrameRoundReply, From: 2, Term: 1, Round: 9}, true)                      // not begun
+	f(wire.PeerMessage{Type: wire.FrameAppendReply, From: 9, Term: 1, Index: 7}, false)                    // not a member
+	f(wire.PeerMessage{Type: wire.FramePreVote, From: 2, Term: 1 << 63, Index: 1 << 63, LogTerm: 9}, true) // beyond any term
+}

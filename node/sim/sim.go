@@ -98,6 +98,9 @@ func (c *Cluster) run() {
 	if c.err == nil {
 		c.fail(c.check.settled(c))
 	}
+	if c.err == nil {
+		c.fail(c.check.final(c))
+	}
 }
 
 // until handles events up to the given time.

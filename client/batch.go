@@ -76,7 +76,7 @@ func (b *Batch) CompareAndSet(key string, cond Condition, value []byte) {
 		b.err = &Error{Op: "batch", Class: ClassRefused, Err: errNoCondition}
 	}
 	if b.check(key, len(expected)+len(value)) {
-		b.add(wire.AppendCAS(b.command[:0], cond.mode, []byte(key), expected, value))
+		b.add(wire.AppendCAS(b.command[:0], wire.Command{Mode: cond.mode, Key: []byte(key), Expected: expected, Value: value}))
 	}
 }
 
@@ -121,7 +121,7 @@ func (c *Client) Batch(ctx context.Context, b *Batch) (BatchResult, error) {
 	}
 	q := c.newCall("batch", wire.FrameWrite)
 	q.kept = append(wire.AppendBatchHeader(q.scratch(), b.count), b.items...)
-	q.body = wire.AppendWrite(q.body, 0, 0, 0, q.kept)
+	q.body = wire.AppendWrite(q.body, wire.Stamp{}, q.kept)
 	err := c.do(ctx, q)
 	var res BatchResult
 	if err == nil {

@@ -107,7 +107,7 @@ func (c *Client) PutAsync(ctx context.Context, key string, value []byte, done fu
 func (c *Client) Delete(ctx context.Context, key string) (rev Revision, existed bool, err error) {
 	q := c.newCall("delete", wire.FrameWrite)
 	if err = q.checkKey(key); err == nil {
-		q.body = wire.AppendWrite(q.body, 0, 0, 0, wire.AppendDelete(q.scratch(), []byte(key)))
+		q.body = wire.AppendWrite(q.body, wire.Stamp{}, wire.AppendDelete(q.scratch(), []byte(key)))
 		err = c.do(ctx, q)
 	}
 	var st wire.Status
@@ -205,7 +205,7 @@ func (c *call) put(key string, value []byte) error {
 		return err
 	}
 	c.kept = wire.AppendPut(c.scratch(), []byte(key), value)
-	c.body = wire.AppendWrite(c.body, 0, 0, 0, c.kept)
+	c.body = wire.AppendWrite(c.body, wire.Stamp{}, c.kept)
 	return nil
 }
 
@@ -225,8 +225,8 @@ func (c *call) compareAndSet(key string, cond Condition, value []byte) error {
 	if err := c.checkSize(overhead + len(key) + len(expected) + len(value)); err != nil {
 		return err
 	}
-	c.kept = wire.AppendCAS(c.scratch(), cond.mode, []byte(key), expected, value)
-	c.body = wire.AppendWrite(c.body, 0, 0, 0, c.kept)
+	c.kept = wire.AppendCAS(c.scratch(), wire.Command{Mode: cond.mode, Key: []byte(key), Expected: expected, Value: value})
+	c.body = wire.AppendWrite(c.body, wire.Stamp{}, c.kept)
 	return nil
 }
 

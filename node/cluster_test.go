@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,6 +111,32 @@ func TestAllKilledAndRestarted(t *testing.T) {
 	}
 }
 
+// Commands of the largest size pass through every buffer, frame and segment.
+func TestLargestValues(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	lead := c.leader()
+	conn := mustConnect(t, lead.ClientAddr())
+	room := wire.MaxCommandBytes - len(wire.AppendPut(nil, []byte("k0"), nil))
+	for wave := range 4 { // several segments of the least size
+		var out []byte
+		for i := wave * 5; i < wave*5+5; i++ {
+			out = append(out, conn.putFrame(fmt.Sprintf("k%d", i%10), strings.Repeat(string(rune('a'+i)), room))...)
+		}
+		for part := range slices.Chunk(out, 1<<20+7777) {
+			if _, err := conn.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 5 {
+			if f, err := conn.next(); err != nil || f.Type != wire.FrameWriteReply {
+				t.Fatalf("answered by %v, %v", f.Type, err)
+			}
+		}
+	}
+	c.wantGet(lead, wire.Linearizable, "k9", strings.Repeat(string(rune('a'+19)), room))
+	eventually(t, "same state everywhere", func() error { return c.converged(22) })
+}
+
 // writeUntil puts keys one after the other and returns how many were
 // acknowledged.
 func (c *testCluster) writeUntil(stop *atomic.Bool, w int) int {
@@ -178,7 +205,8 @@ func TestTwoWipedNodesDoNotFound(t *testing.T) {
 // While a member is missing, the cluster is not founded and says for whom it
 // waits.
 func TestFoundingWaitsForAll(t *testing.T) {
-	addrs := freeAddrs(t, 2)
+	addrs, giveBack := reserve(t, 2)
+	giveBack[0]()
 	cfg := testConfig(t, "n1")
 	cfg.PeerListen, cfg.Cluster = addrs[0], map[string]string{"n1": addrs[0], "n2": addrs[1]}
 	n1 := start(t, cfg)
@@ -192,6 +220,7 @@ func TestFoundingWaitsForAll(t *testing.T) {
 	other := testConfig(t, "n2")
 	other.PeerListen = addrs[1]
 	other.Cluster = map[string]string{"n1": addrs[0], "n2": addrs[1], "n3": "127.0.0.1:1"}
+	giveBack[1]()
 	wrong := start(t, other)
 	eventually(t, "the different lists to be noticed", func() error {
 		if wrong.published.get().founding == "" {

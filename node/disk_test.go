@@ -297,7 +297,7 @@ func TestHangingFollowerDisk(t *testing.T) {
 // A founder that was away when the others began joins them with the folder it
 // said hello with.
 func TestLateFounderJoins(t *testing.T) {
-	addrs := freeAddrs(t, 3)
+	addrs, giveBack := reserve(t, 3)
 	list := map[string]string{"n1": addrs[0], "n2": addrs[1], "n3": addrs[2]}
 	c := &testCluster{t: t, nodes: make([]*Node, 3)}
 	tr := newTrace()
@@ -306,6 +306,9 @@ func TestLateFounderJoins(t *testing.T) {
 		cfg.PeerListen, cfg.Cluster = addrs[i], list
 		cfg.OpenFS = tr.fs(i)
 		c.cfgs = append(c.cfgs, cfg)
+	}
+	for i := range giveBack {
+		giveBack[i]()
 	}
 	c.nodes[2] = start(t, c.cfgs[2]) // draws its replica id
 	identity := filepath.Join(c.cfgs[2].DataDir, "identity")

@@ -17,7 +17,7 @@ const (
 	idleInterval = time.Second
 	// diskPatience is what a turn may take that is under way when there is no
 	// more time to stop in order.
-	diskPatience = 5 * time.Second
+	diskPatience = 2 * time.Second
 )
 
 // diskLoop runs node/disk on one goroutine. Whatever is queued while a sync

@@ -84,6 +84,10 @@
 // A process that was stopped hears its peers before it calls an election, and a
 // leader that was stopped checks its quorum within the next half.
 //
+// 2026-11-23: a node that runs out of file descriptors stops with an error. gnet
+// ends when accept fails, and all connections with it; the limit on connections
+// is kept so far below the limit on open files that a full backlog still fits.
+//
 // 2026-11-23: gnet's acceptor goroutine stays. Accepting on the loop itself
 // needs its reuse-port mode, with which a second node would share the port
 // without an error.

@@ -172,7 +172,7 @@ func (r *raw) next() (wire.Frame, error) {
 
 func (r *raw) putFrame(key, value string) []byte {
 	r.id++
-	return wire.AppendFrame(nil, wire.FrameWrite, r.id, wire.AppendWrite(nil, 0, 0, 0, wire.AppendPut(nil, []byte(key), []byte(value))))
+	return wire.AppendFrame(nil, wire.FrameWrite, r.id, wire.AppendWrite(nil, wire.Stamp{}, wire.AppendPut(nil, []byte(key), []byte(value))))
 }
 
 func (r *raw) getFrame(c wire.Consistency, key string) []byte {
@@ -249,19 +249,20 @@ func isCode(err error, code wire.Code) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
-// freeAddrs returns loopback addresses that were free a moment ago.
-func freeAddrs(t *testing.T, n int) []string {
+// reserve takes free ports on loopback and keeps them until each is given back:
+// other tests run beside this one and take ports, too.
+func reserve(t *testing.T, n int) (addrs []string, giveBack []func()) {
 	t.Helper()
-	addrs := make([]string, n)
-	for i := range addrs {
+	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
-		addrs[i] = ln.Addr().String()
+		addrs = append(addrs, ln.Addr().String())
+		giveBack = append(giveBack, func() { _ = ln.Close() })
+		t.Cleanup(giveBack[len(giveBack)-1])
 	}
-	return addrs
+	return addrs, giveBack
 }
 
 // testCluster is a number of nodes in one process.
@@ -275,7 +276,7 @@ type testCluster struct {
 func newCluster(t *testing.T, n int, change func(i int, cfg *Config)) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t}
-	addrs := freeAddrs(t, n)
+	addrs, giveBack := reserve(t, n)
 	list := map[string]string{}
 	for i, a := range addrs {
 		list["n"+strconv.Itoa(i+1)] = a
@@ -287,6 +288,7 @@ func newCluster(t *testing.T, n int, change func(i int, cfg *Config)) *testClust
 			change(i, &cfg)
 		}
 		c.cfgs = append(c.cfgs, cfg)
+		giveBack[i]()
 		c.nodes = append(c.nodes, start(t, cfg))
 	}
 	return c

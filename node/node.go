@@ -24,8 +24,8 @@ import (
 )
 
 // reservedFiles are for the log, links, HTTP and the connections that are
-// accepted faster than they are refused.
-const reservedFiles = 256
+// accepted faster than the loop can refuse them: a full backlog.
+const reservedFiles = 4096 + 512
 
 // Errors that callers decide by.
 var (
@@ -97,7 +97,7 @@ func (n *Node) capConnections() {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur > 1<<20 {
 		return
 	}
-	room := max(1, int(lim.Cur)-maxRefused-reservedFiles)
+	room := int(lim.Cur) - min(int(lim.Cur)/2, reservedFiles)
 	if l := &n.cfg.Limits; l.Connections > room {
 		n.log.Warn("fewer connections than asked for: raise the limit on open files", "event", "start.files", "open_files", lim.Cur, "asked", l.Connections, "connections", room)
 		l.Connections = room

@@ -199,6 +199,7 @@ func checkExposition(t *testing.T, body string) {
 func TestConnectionsThatBreakTheRules(t *testing.T) {
 	cfg := testConfig(t, "n1")
 	cfg.Limits.Connections = 4
+	cfg.Limits.Requests = 8
 	n := start(t, cfg)
 	eventually(t, "founded", func() error {
 		if n.self.Load().cluster.IsZero() || n.Status().Cluster.IsZero() {
@@ -254,6 +255,11 @@ func TestConnectionsThatBreakTheRules(t *testing.T) {
 	bad := (&raw{}).putFrame("k", "v")
 	bad[len(bad)-1]++
 	f("damaged body", client, append(goodHello(wire.ClientSide, nil), bad...), wire.CodeBadFrame, "")
+	var flood []byte
+	for c := (&raw{}); c.id < 9; {
+		flood = append(flood, c.putFrame("k", "v")...)
+	}
+	f("more than was granted", client, append(goodHello(wire.ClientSide, nil), flood...), wire.CodeCredit, "more than the 8 requests")
 	f("silence", client, nil, wire.CodeHelloTimeout, "2s")
 	checkConnectionLimit(t, n)
 }

@@ -34,8 +34,8 @@ func golden(t *testing.T, what string, got []byte, want string) {
 // goldenGroup is the first group of segment 1: a no-op and a command of terms
 // 1 and 2.
 func goldenGroup() []byte {
-	entries := wire.AppendEntry(nil, wire.EntryNoop, 1, 1, nil, []byte{7, 0, 0, 0, 0, 0, 0, 0})
-	entries = wire.AppendEntry(entries, wire.EntryCommand, 2, 2, wire.AppendStamp(nil, wire.Stamp{Time: 8}), []byte("x"))
+	entries := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryNoop, Index: 1, Term: 1}, nil, []byte{7, 0, 0, 0, 0, 0, 0, 0})
+	entries = wire.AppendEntry(entries, wire.EntryHead{Type: wire.EntryCommand, Index: 2, Term: 2}, wire.AppendStamp(nil, wire.Stamp{Time: 8}), []byte("x"))
 	b := make([]byte, groupHeaderBytes)
 	seed := identitySeed(1, goldenOwner)
 	putGroupHeader(b, &groupHeader{prev: seed, segment: 1, sequence: 1, first: 1, bytes: uint32(len(entries)), runs: 2, count: 2}, placeSeed(seed, firstOffset))

@@ -27,7 +27,7 @@ func entry(index wire.Index, term wire.Term, size int) []byte {
 	if index%10 == 0 {
 		typ = wire.EntryConfig
 	}
-	return wire.AppendEntry(nil, typ, index, term, nil, payload)
+	return wire.AppendEntry(nil, wire.EntryHead{Type: typ, Index: index, Term: term}, nil, payload)
 }
 
 // entries makes a run of entries from first to last.

@@ -10,11 +10,12 @@ const WriteHeaderBytes = 24
 
 // AppendWrite appends the body of a write: session (8), sequence number (8),
 // acknowledged-up-to (8), command. A write without a session has three zeros.
-func AppendWrite(dst []byte, session, seq, acked uint64, command []byte) []byte {
+// The stamp's time is the leader's to set and is not sent.
+func AppendWrite(dst []byte, s Stamp, command []byte) []byte {
 	le := binary.LittleEndian
-	dst = le.AppendUint64(dst, session)
-	dst = le.AppendUint64(dst, seq)
-	dst = le.AppendUint64(dst, acked)
+	dst = le.AppendUint64(dst, s.Session)
+	dst = le.AppendUint64(dst, s.Seq)
+	dst = le.AppendUint64(dst, s.Acked)
 	return append(dst, command...)
 }
 

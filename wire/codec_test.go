@@ -108,7 +108,7 @@ func TestMessagesSurvive(t *testing.T) {
 		got.Entries = m.Entries
 		f(got, m, err)
 	}
-	entry := AppendEntry(nil, EntryConfig, 3, 2, []byte("12345678"), AppendMembership(nil, &ms))
+	entry := AppendEntry(nil, EntryHead{Type: EntryConfig, Index: 3, Term: 2}, []byte("12345678"), AppendMembership(nil, &ms))
 	parsed, err := ParseEntry(append(entry, "next"...))
 	f(parsed.Size, len(entry), err)
 	gotMembership, err = parsed.Membership()
@@ -171,11 +171,11 @@ func TestCommandLimits(t *testing.T) {
 	f(AppendPut(nil, k, make([]byte, MaxCommandBytes-7)), ErrTooLarge)
 	f(AppendDelete(nil, append(key, 0)), ErrTooLarge)
 	f(AppendDelete(nil, make([]byte, 1<<16+5)), ErrMalformed) // beyond the length field
-	f(AppendCAS(nil, 0, k, nil, nil), ErrMalformed)
-	f(AppendCAS(nil, 4, k, nil, nil), ErrMalformed)
-	f(AppendCAS(nil, CASAbsent, k, k, nil), ErrMalformed)
-	f(AppendCAS(nil, CASRevision, k, k, nil), ErrMalformed)
-	f(AppendCAS(nil, CASValue, k, nil, nil), nil)
+	f(AppendCAS(nil, Command{Mode: 0, Key: k, Expected: nil, Value: nil}), ErrMalformed)
+	f(AppendCAS(nil, Command{Mode: 4, Key: k, Expected: nil, Value: nil}), ErrMalformed)
+	f(AppendCAS(nil, Command{Mode: CASAbsent, Key: k, Expected: k, Value: nil}), ErrMalformed)
+	f(AppendCAS(nil, Command{Mode: CASRevision, Key: k, Expected: k, Value: nil}), ErrMalformed)
+	f(AppendCAS(nil, Command{Mode: CASValue, Key: k, Expected: nil, Value: nil}), nil)
 	del := AppendDelete(nil, k)
 	many := AppendBatchHeader(nil, MaxBatchOps+1)
 	for range MaxBatchOps + 1 {
@@ -223,13 +223,13 @@ func TestRequestLimits(t *testing.T) {
 			t.Errorf("write of %d bytes: %v, want %v", len(b), err, want)
 		}
 	}
-	f(AppendWrite(nil, 0, 0, 0, make([]byte, MaxCommandBytes)), nil)
-	f(AppendWrite(nil, 0, 0, 0, make([]byte, MaxCommandBytes+1)), ErrTooLarge)
-	f(AppendWrite(nil, 0, 1, 0, nil), ErrMalformed)
-	f(AppendWrite(nil, 0, 0, 1, nil), ErrMalformed)
-	f(AppendWrite(nil, 1, 0, 0, nil), ErrMalformed)
-	f(AppendWrite(nil, 1, 5, 5, nil), ErrMalformed)
-	f(AppendWrite(nil, 1, 5, 4, nil), nil)
+	f(AppendWrite(nil, Stamp{}, make([]byte, MaxCommandBytes)), nil)
+	f(AppendWrite(nil, Stamp{}, make([]byte, MaxCommandBytes+1)), ErrTooLarge)
+	f(AppendWrite(nil, Stamp{Session: 0, Seq: 1, Acked: 0}, nil), ErrMalformed)
+	f(AppendWrite(nil, Stamp{Session: 0, Seq: 0, Acked: 1}, nil), ErrMalformed)
+	f(AppendWrite(nil, Stamp{Session: 1, Seq: 0, Acked: 0}, nil), ErrMalformed)
+	f(AppendWrite(nil, Stamp{Session: 1, Seq: 5, Acked: 5}, nil), ErrMalformed)
+	f(AppendWrite(nil, Stamp{Session: 1, Seq: 5, Acked: 4}, nil), nil)
 	for c := range Consistency(10) {
 		if _, _, err := ParseRead(AppendRead(nil, c, nil)); (err == nil) != (c >= Linearizable && c <= Stale) {
 			t.Errorf("%v: %v", c, err)
@@ -323,7 +323,7 @@ func TestAsError(t *testing.T) {
 }
 
 func TestEntriesThatAreNotWhole(t *testing.T) {
-	good := AppendEntry(nil, EntryCommand, 9, 2, AppendStamp(nil, Stamp{}), []byte("command"))
+	good := AppendEntry(nil, EntryHead{Type: EntryCommand, Index: 9, Term: 2}, AppendStamp(nil, Stamp{}), []byte("command"))
 	for n := range good {
 		if _, err := ParseEntry(good[:n:n]); !errors.Is(err, ErrEntryShort) {
 			t.Fatalf("entry cut to %d bytes: %v", n, err)
@@ -341,21 +341,21 @@ func TestEntriesThatAreNotWhole(t *testing.T) {
 			t.Fatalf("%d zeros: %v", n, err)
 		}
 	}
-	largest := AppendEntry(nil, EntryCommand, 1, 1, AppendStamp(nil, Stamp{}), make([]byte, MaxCommandBytes))
+	largest := AppendEntry(nil, EntryHead{Type: EntryCommand, Index: 1, Term: 1}, AppendStamp(nil, Stamp{}), make([]byte, MaxCommandBytes))
 	if e, err := ParseEntry(largest); err != nil || e.Size != MaxEntryBytes {
 		t.Fatalf("largest entry: %d, %v", e.Size, err)
 	}
-	if _, err := ParseEntry(AppendEntry(nil, EntryNoop, 1, 1, nil, make([]byte, MaxEntryBytes-EntryHeaderBytes+1))); !errors.Is(err, ErrEntryCorrupt) {
+	if _, err := ParseEntry(AppendEntry(nil, EntryHead{Type: EntryNoop, Index: 1, Term: 1}, nil, make([]byte, MaxEntryBytes-EntryHeaderBytes+1))); !errors.Is(err, ErrEntryCorrupt) {
 		t.Fatal("an entry above the limit is taken")
 	}
 	f := func(typ EntryType, index Index, term Term) {
 		t.Helper()
-		if _, err := ParseEntry(AppendEntry(nil, typ, index, term, nil, nil)); !errors.Is(err, ErrEntryCorrupt) {
+		if _, err := ParseEntry(AppendEntry(nil, EntryHead{Type: typ, Index: index, Term: term}, nil, nil)); !errors.Is(err, ErrEntryCorrupt) {
 			t.Errorf("type %d, index %d, term %d: %v", typ, index, term, err)
 		}
 	}
 	for i := 5; i < 8; i++ { // reserved, with the checksum right
-		b := AppendEntry(nil, EntryNoop, 1, 1, nil, nil)
+		b := AppendEntry(nil, EntryHead{Type: EntryNoop, Index: 1, Term: 1}, nil, nil)
 		b[i] = 1
 		crc := Checksum(b[:24])
 		b[24], b[25], b[26], b[27] = byte(crc), byte(crc>>8), byte(crc>>16), byte(crc>>24)
@@ -438,7 +438,7 @@ func TestWordsOfTheCommandLine(t *testing.T) {
 func TestEntryPayloads(t *testing.T) {
 	f := func(typ EntryType, payload []byte, time uint64, good bool, command string) {
 		t.Helper()
-		e, err := ParseEntry(AppendEntry(nil, typ, 1, 1, payload, nil))
+		e, err := ParseEntry(AppendEntry(nil, EntryHead{Type: typ, Index: 1, Term: 1}, payload, nil))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -75,15 +75,15 @@ func AppendDelete(dst, key []byte) []byte {
 }
 
 // AppendCAS appends a compare-and-set: op, mode, key length (2), expected
-// length (4), value length (4), key, expected, value.
-func AppendCAS(dst []byte, mode CASMode, key, expected, value []byte) []byte {
-	dst = append(dst, byte(OpCAS), byte(mode))
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(key)))
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(expected)))
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(value)))
-	dst = append(dst, key...)
-	dst = append(dst, expected...)
-	return append(dst, value...)
+// length (4), value length (4), key, expected, value. Of c only these are used.
+func AppendCAS(dst []byte, c Command) []byte {
+	dst = append(dst, byte(OpCAS), byte(c.Mode))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(c.Key)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Expected)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(c.Value)))
+	dst = append(dst, c.Key...)
+	dst = append(dst, c.Expected...)
+	return append(dst, c.Value...)
 }
 
 // AppendBatchHeader starts a batch of count commands: op, count (4). Each

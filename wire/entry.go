@@ -49,6 +49,14 @@ func (t EntryType) String() string {
 	}
 }
 
+// EntryHead is what identifies an entry: an index and a term belong to one entry
+// only, in all of a cluster's logs.
+type EntryHead struct {
+	Type  EntryType
+	Index Index
+	Term  Term
+}
+
 // Entry is a decoded view of one entry.
 type Entry struct {
 	Type    EntryType
@@ -73,13 +81,13 @@ func Checksum(b []byte) uint32 { return crc32.Checksum(b, Castagnoli) }
 
 // AppendEntry appends the encoding of an entry whose payload is the
 // concatenation of head and body. It keeps neither slice.
-func AppendEntry(dst []byte, typ EntryType, index Index, term Term, head, body []byte) []byte {
+func AppendEntry(dst []byte, e EntryHead, head, body []byte) []byte {
 	start := len(dst)
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, uint32(EntryHeaderBytes+len(head)+len(body)))
-	dst = append(dst, byte(typ), 0, 0, 0)
-	dst = le.AppendUint64(dst, uint64(index))
-	dst = le.AppendUint64(dst, uint64(term))
+	dst = append(dst, byte(e.Type), 0, 0, 0)
+	dst = le.AppendUint64(dst, uint64(e.Index))
+	dst = le.AppendUint64(dst, uint64(e.Term))
 	crc := crc32.Checksum(dst[start:], Castagnoli)
 	crc = crc32.Update(crc, Castagnoli, head)
 	crc = crc32.Update(crc, Castagnoli, body)

@@ -128,7 +128,7 @@ func TestNoAllocations(t *testing.T) {
 	m := PeerMessage{Type: FrameAppend, From: 1, Term: 5, Index: 10, LogTerm: 4, Commit: 9, Entries: testEntries()}
 	append1 := AppendPeerFrame(nil, &m)
 	batch := encodeBatch(AppendPut(nil, []byte("k"), []byte("v")), AppendDelete(nil, []byte("k")))
-	write := AppendFrame(nil, FrameWrite, 1, AppendWrite(nil, 0, 0, 0, batch))
+	write := AppendFrame(nil, FrameWrite, 1, AppendWrite(nil, Stamp{}, batch))
 	read := AppendFrame(nil, FrameRead, 2, AppendRead(nil, Stale, AppendGet(nil, []byte("k"))))
 	scan := AppendScan(nil, Query{Limit: 1, Start: []byte("a")})
 	item := AppendItem(nil, testItem())
@@ -187,7 +187,7 @@ func encodeBatch(commands ...[]byte) []byte {
 }
 
 func BenchmarkParseFrame(b *testing.B) {
-	frame := AppendFrame(nil, FrameWrite, 1, AppendWrite(nil, 0, 0, 0, AppendPut(nil, make([]byte, 8), make([]byte, 256))))
+	frame := AppendFrame(nil, FrameWrite, 1, AppendWrite(nil, Stamp{}, AppendPut(nil, make([]byte, 8), make([]byte, 256))))
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
 		if _, err := ParseFrame(frame, MaxFrameBytes); err != nil {
@@ -197,7 +197,7 @@ func BenchmarkParseFrame(b *testing.B) {
 }
 
 func BenchmarkParseEntry(b *testing.B) {
-	entry := AppendEntry(nil, EntryCommand, 1, 1, AppendStamp(nil, Stamp{}), AppendPut(nil, make([]byte, 8), make([]byte, 256)))
+	entry := AppendEntry(nil, EntryHead{Type: EntryCommand, Index: 1, Term: 1}, AppendStamp(nil, Stamp{}), AppendPut(nil, make([]byte, 8), make([]byte, 256)))
 	b.SetBytes(int64(len(entry)))
 	for b.Loop() {
 		if _, err := ParseEntry(entry); err != nil {

@@ -148,7 +148,7 @@ func FuzzParseEntry(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if again := AppendEntry(nil, e.Type, e.Index, e.Term, e.Payload, nil); !bytes.Equal(again, b[:e.Size]) {
+			if again := AppendEntry(nil, EntryHead{Type: e.Type, Index: e.Index, Term: e.Term}, e.Payload, nil); !bytes.Equal(again, b[:e.Size]) {
 				t.Fatalf("%x is encoded as %x", b[:e.Size], again)
 			}
 			// The accessors must stand any payload.
@@ -158,7 +158,7 @@ func FuzzParseEntry(f *testing.F) {
 		}
 		check(b)
 		if len(b) >= EntryHeaderBytes { // past the checksum
-			check(AppendEntry(nil, EntryType(b[4]), Index(u32(b[8:])), Term(u32(b[16:])), b[EntryHeaderBytes:], nil))
+			check(AppendEntry(nil, EntryHead{Type: EntryType(b[4]), Index: Index(u32(b[8:])), Term: Term(u32(b[16:]))}, b[EntryHeaderBytes:], nil))
 		}
 	})
 }

@@ -112,7 +112,7 @@ func ParseHello(b []byte) (Hello, error) {
 		return h, nil
 	}
 	h.Side = Side(r.U8())
-	zero := r.U8() | r.U8() | r.U8()
+	zero := r.zeros(3)
 	h.Features = r.U64()
 	h.Cluster = ClusterID(r.id())
 	h.Replica = ReplicaID(r.id())
@@ -126,7 +126,7 @@ func ParseHello(b []byte) (Hello, error) {
 	}
 	if h.Version > Version {
 		r.Rest()
-	} else if zero != 0 {
+	} else if !zero {
 		r.Fail("reserved bytes are set")
 	}
 	if err := r.Finish(); err != nil {

@@ -147,7 +147,7 @@ func (r *Reader) members() []Member {
 	var members []Member
 	for range n {
 		m := Member{ID: NodeID(r.U64()), Replica: ReplicaID(r.id()), Role: Role(r.U8())}
-		if r.U8()|r.U8()|r.U8() != 0 {
+		if !r.zeros(3) {
 			r.Fail("reserved bytes are set")
 		}
 		m.Name = r.Text(MaxNameBytes)

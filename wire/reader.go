@@ -54,6 +54,15 @@ func (r *Reader) U8() uint8 {
 	return v
 }
 
+// zeros takes n reserved bytes and reports whether all are zero.
+func (r *Reader) zeros(n int) bool {
+	var or byte
+	for _, b := range r.Bytes(n) {
+		or |= b
+	}
+	return or == 0
+}
+
 // U16 takes a 16-bit integer.
 func (r *Reader) U16() uint16 {
 	if len(r.b) < 2 {

@@ -7,7 +7,7 @@ import (
 
 var (
 	clientHello = Hello{Version: 1, MinVersion: 1, Side: ClientSide, Name: "c"}
-	putBody     = AppendWrite(nil, 0, 0, 0, AppendPut(nil, []byte("k"), []byte("v")))
+	putBody     = AppendWrite(nil, Stamp{}, AppendPut(nil, []byte("k"), []byte("v")))
 )
 
 func helloFrame() []byte { return AppendFrame(nil, FrameHello, 0, AppendHello(nil, &clientHello)) }

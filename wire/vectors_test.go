@@ -66,8 +66,8 @@ func testItem() Item {
 }
 
 func testEntries() []byte {
-	b := AppendEntry(nil, EntryNoop, 11, 5, []byte{1, 0, 0, 0, 0, 0, 0, 0}, nil)
-	return AppendEntry(b, EntryCommand, 12, 5, AppendStamp(nil, Stamp{Time: 2}), AppendPut(nil, []byte("k"), []byte("v1")))
+	b := AppendEntry(nil, EntryHead{Type: EntryNoop, Index: 11, Term: 5}, []byte{1, 0, 0, 0, 0, 0, 0, 0}, nil)
+	return AppendEntry(b, EntryHead{Type: EntryCommand, Index: 12, Term: 5}, AppendStamp(nil, Stamp{Time: 2}), AppendPut(nil, []byte("k"), []byte("v1")))
 }
 
 func vectors() []vector {
@@ -102,10 +102,10 @@ func vectors() []vector {
 		add(fmt.Sprintf("error.%d", c), fmt.Sprintf("Error %d, id %d, retry after %d ms, leader %q, text %q", c, id, e.RetryAfterMs, e.Leader, e.Text), AppendErrorFrame(nil, id, e))
 	}
 	put := AppendPut(nil, []byte("k"), []byte("v1"))
-	frame("write.plain", "Write, id 1, no session, put k v1", FrameWrite, 1, AppendWrite(nil, 0, 0, 0, put))
-	frame("write.session", "Write, id 2, session 9, seq 5, acked 3, put k v1", FrameWrite, 2, AppendWrite(nil, 9, 5, 3, put))
+	frame("write.plain", "Write, id 1, no session, put k v1", FrameWrite, 1, AppendWrite(nil, Stamp{}, put))
+	frame("write.session", "Write, id 2, session 9, seq 5, acked 3, put k v1", FrameWrite, 2, AppendWrite(nil, Stamp{Session: 9, Seq: 5, Acked: 3}, put))
 	traced := Trace(bytes.Repeat([]byte{0xab}, TraceBytes))
-	add("write.traced", "Write, id 3, as write.plain, with a trace context of 25 bytes 0xab", EndFrame(AppendWrite(BeginTracedFrame(nil, FrameWrite, 3, &traced), 0, 0, 0, put), 0))
+	add("write.traced", "Write, id 3, as write.plain, with a trace context of 25 bytes 0xab", EndFrame(AppendWrite(BeginTracedFrame(nil, FrameWrite, 3, &traced), Stamp{}, put), 0))
 	get := AppendGet(nil, []byte("k"))
 	frame("read.linearizable", "Read, id 2, linearizable, get k", FrameRead, 2, AppendRead(nil, Linearizable, get))
 	frame("read.lease", "Read, id 3, lease, get k", FrameRead, 3, AppendRead(nil, Lease, get))
@@ -129,9 +129,9 @@ func commandVectors() []vector {
 	put, del := AppendPut(nil, k, v), AppendDelete(nil, k)
 	add("command.put", "put k v1", put)
 	add("command.delete", "delete k", del)
-	add("command.cas-absent", "cas k to v1 if it does not exist", AppendCAS(nil, CASAbsent, k, nil, v))
-	add("command.cas-value", "cas k to v1 if it is v0", AppendCAS(nil, CASValue, k, []byte("v0"), v))
-	add("command.cas-revision", "cas k to v1 if its mod revision is 9", AppendCAS(nil, CASRevision, k, []byte{9, 0, 0, 0, 0, 0, 0, 0}, v))
+	add("command.cas-absent", "cas k to v1 if it does not exist", AppendCAS(nil, Command{Mode: CASAbsent, Key: k, Expected: nil, Value: v}))
+	add("command.cas-value", "cas k to v1 if it is v0", AppendCAS(nil, Command{Mode: CASValue, Key: k, Expected: []byte("v0"), Value: v}))
+	add("command.cas-revision", "cas k to v1 if its mod revision is 9", AppendCAS(nil, Command{Mode: CASRevision, Key: k, Expected: []byte{9, 0, 0, 0, 0, 0, 0, 0}, Value: v}))
 	add("command.batch", "batch of put k v1 and delete k", AppendBatchItem(AppendBatchItem(AppendBatchHeader(nil, 2), put), del))
 	add("query.get", "get k", AppendGet(nil, k))
 	add("query.scan", "scan from a to z, limit 10, keys only", AppendScan(nil, Query{Flags: ScanKeysOnly, Limit: 10, Start: []byte("a"), End: []byte("z")}))
@@ -161,9 +161,9 @@ func logVectors() []vector {
 	stamp := AppendStamp(nil, Stamp{Time: 42, Session: 9, Seq: 5, Acked: 3})
 	return []vector{
 		{"membership.joint", "members n1, n2 (voters), n-4 (learner), outgoing 1 and 4, level 1, next id 5", mb},
-		{"entry.noop", "noop entry, index 1, term 1, time 42", AppendEntry(nil, EntryNoop, 1, 1, time, nil)},
-		{"entry.command", "command entry, index 9, term 2, time 42, session 9, seq 5, acked 3, put k v1", AppendEntry(nil, EntryCommand, 9, 2, stamp, AppendPut(nil, []byte("k"), []byte("v1")))},
-		{"entry.config", "config entry, index 10, term 2, time 42, membership.joint", AppendEntry(nil, EntryConfig, 10, 2, time, mb)},
+		{"entry.noop", "noop entry, index 1, term 1, time 42", AppendEntry(nil, EntryHead{Type: EntryNoop, Index: 1, Term: 1}, time, nil)},
+		{"entry.command", "command entry, index 9, term 2, time 42, session 9, seq 5, acked 3, put k v1", AppendEntry(nil, EntryHead{Type: EntryCommand, Index: 9, Term: 2}, stamp, AppendPut(nil, []byte("k"), []byte("v1")))},
+		{"entry.config", "config entry, index 10, term 2, time 42, membership.joint", AppendEntry(nil, EntryHead{Type: EntryConfig, Index: 10, Term: 2}, time, mb)},
 	}
 }
 
@@ -295,7 +295,7 @@ func recodeBody(kind string, b []byte) ([]byte, error) {
 		return AppendError(nil, e), nil
 	case "write":
 		s, command, err := ParseWrite(b)
-		return AppendWrite(nil, s.Session, s.Seq, s.Acked, command), err
+		return AppendWrite(nil, Stamp{Session: s.Session, Seq: s.Seq, Acked: s.Acked}, command), err
 	case "read":
 		c, query, err := ParseRead(b)
 		return AppendRead(nil, c, query), err
@@ -318,7 +318,7 @@ func recodeData(kind string, b []byte) ([]byte, error) {
 		return AppendMembership(nil, &m), err
 	case "entry":
 		e, err := ParseEntry(b)
-		return AppendEntry(nil, e.Type, e.Index, e.Term, e.Payload, nil), err
+		return AppendEntry(nil, EntryHead{Type: e.Type, Index: e.Index, Term: e.Term}, e.Payload, nil), err
 	case "command":
 		c, err := ParseCommand(b)
 		return encodeCommand(c), err
@@ -348,7 +348,7 @@ func encodeCommand(c Command) []byte {
 	case OpDelete:
 		return AppendDelete(nil, c.Key)
 	case OpCAS:
-		return AppendCAS(nil, c.Mode, c.Key, c.Expected, c.Value)
+		return AppendCAS(nil, Command{Mode: c.Mode, Key: c.Key, Expected: c.Expected, Value: c.Value})
 	}
 	dst := AppendBatchHeader(nil, c.Count)
 	for rest := c.Batch; len(rest) > 0; {

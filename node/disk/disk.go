@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/dnode-engine/dnode/node/raft"
 	"github.com/dnode-engine/dnode/node/replica"
 	"github.com/dnode-engine/dnode/wal"
 	"github.com/dnode-engine/dnode/wire"
@@ -116,8 +115,8 @@ func (d *Disk) Err() error { return d.failed }
 
 // Recovered turns what recovery found into the state that a replica starts
 // from. boot is the configuration to use when the log holds none yet.
-func Recovered(log *wal.Recovered, votes wal.VoteState, boot wire.Membership) (raft.State, error) {
-	st := raft.State{
+func Recovered(log *wal.Recovered, votes wal.VoteState, boot wire.Membership) (replica.State, error) {
+	st := replica.State{
 		Vote: votes.Vote, Abstain: votes.Abstain,
 		Fresh: votes.Fresh && log.Last == 0,
 		First: log.First, Last: log.Last, Runs: log.Runs,
@@ -126,14 +125,14 @@ func Recovered(log *wal.Recovered, votes wal.VoteState, boot wire.Membership) (r
 	}
 	for _, c := range log.Configs {
 		if len(c.Payload) < 8 {
-			return raft.State{}, fmt.Errorf("cannot read configuration entry %d: %d bytes", c.Index, len(c.Payload))
+			return replica.State{}, fmt.Errorf("cannot read configuration entry %d: %d bytes", c.Index, len(c.Payload))
 		}
 		m, err := wire.ParseMembership(c.Payload[8:])
 		if err != nil {
-			return raft.State{}, fmt.Errorf("cannot read configuration entry %d: %w", c.Index, err)
+			return replica.State{}, fmt.Errorf("cannot read configuration entry %d: %w", c.Index, err)
 		}
 		if st.MembersIndex != 0 {
-			st.Older = append(st.Older, raft.ConfigAt{Index: st.MembersIndex, Members: st.Members})
+			st.Older = append(st.Older, replica.ConfigAt{Index: st.MembersIndex, Members: st.Members})
 		}
 		st.MembersIndex, st.Members = c.Index, m
 	}

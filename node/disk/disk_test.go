@@ -52,7 +52,7 @@ func (s *store) Read(dst []byte, lo wire.Index, maxBytes int) ([]byte, error) {
 func run(term wire.Term, first, last wire.Index) []byte {
 	var b []byte
 	for i := first; i <= last; i++ {
-		b = wire.AppendEntry(b, wire.EntryNoop, i, term, wire.AppendTime(nil, 0), nil)
+		b = wire.AppendEntry(b, wire.EntryHead{Type: wire.EntryNoop, Index: i, Term: term}, wire.AppendTime(nil, 0), nil)
 	}
 	return b
 }

@@ -160,7 +160,7 @@ func requests(n, keys int) []byte {
 	value := make([]byte, 256)
 	for i := range n {
 		key := fmt.Appendf(nil, "%08d", i%keys)
-		b = wire.AppendFrame(b, wire.FrameWrite, uint64(i+1), wire.AppendWrite(nil, 0, 0, 0, wire.AppendPut(nil, key, value)))
+		b = wire.AppendFrame(b, wire.FrameWrite, uint64(i+1), wire.AppendWrite(nil, wire.Stamp{}, wire.AppendPut(nil, key, value)))
 	}
 	return b
 }

@@ -34,11 +34,11 @@ func pieces(p ...[]byte) []byte {
 // what Apply refuses, and a refusal changes nothing.
 func FuzzApply(f *testing.F) {
 	put := wire.AppendPut(nil, []byte("key"), []byte("value"))
-	cas := wire.AppendCAS(nil, wire.CASValue, []byte("key"), []byte("value"), []byte("new"))
+	cas := wire.AppendCAS(nil, wire.Command{Mode: wire.CASValue, Key: []byte("key"), Expected: []byte("value"), Value: []byte("new")})
 	batch := wire.AppendBatchItem(wire.AppendBatchItem(wire.AppendBatchHeader(nil, 2), put), cas)
 	f.Add(pieces(put, cas, batch, wire.AppendDelete(nil, []byte("key"))))
 	f.Add(pieces([]byte{0}, []byte{5}, []byte{255}, nil, put[:3], batch[:9]))
-	f.Add(pieces(wire.AppendCAS(nil, wire.CASRevision, []byte("k"), make([]byte, 8), nil)))
+	f.Add(pieces(wire.AppendCAS(nil, wire.Command{Mode: wire.CASRevision, Key: []byte("k"), Expected: make([]byte, 8), Value: nil})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x, y := New(), New()
 		index := wire.Index(0)

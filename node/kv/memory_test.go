@@ -110,7 +110,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 	f("put", overwrite)
 	f("cas", func() {
-		cmd = wire.AppendCAS(cmd[:0], wire.CASValue, key, value, value)
+		cmd = wire.AppendCAS(cmd[:0], wire.Command{Mode: wire.CASValue, Key: key, Expected: value, Value: value})
 		dst = s.Apply(s.last+1, cmd, dst[:0])
 	})
 	var batch []byte

@@ -165,12 +165,12 @@ func drawSimple(t *rapid.T, m model) []byte {
 	case 0:
 		return wire.AppendDelete(nil, key)
 	case 1:
-		return wire.AppendCAS(nil, wire.CASAbsent, key, nil, drawValue(t))
+		return wire.AppendCAS(nil, wire.Command{Mode: wire.CASAbsent, Key: key, Expected: nil, Value: drawValue(t)})
 	case 2:
-		return wire.AppendCAS(nil, wire.CASValue, key, m[string(key)].Value, drawValue(t))
+		return wire.AppendCAS(nil, wire.Command{Mode: wire.CASValue, Key: key, Expected: m[string(key)].Value, Value: drawValue(t)})
 	case 3:
 		rev := uint64(m[string(key)].ModRevision) + rapid.Uint64Range(0, 1).Draw(t, "off")
-		return wire.AppendCAS(nil, wire.CASRevision, key, binary.LittleEndian.AppendUint64(nil, rev), drawValue(t))
+		return wire.AppendCAS(nil, wire.Command{Mode: wire.CASRevision, Key: key, Expected: binary.LittleEndian.AppendUint64(nil, rev), Value: drawValue(t)})
 	default:
 		return wire.AppendPut(nil, key, drawValue(t))
 	}

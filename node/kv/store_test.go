@@ -26,7 +26,7 @@ func TestResults(t *testing.T) {
 		}
 	}
 	cas := func(mode wire.CASMode, expected, value string) []byte {
-		return wire.AppendCAS(nil, mode, []byte("k"), []byte(expected), []byte(value))
+		return wire.AppendCAS(nil, wire.Command{Mode: mode, Key: []byte("k"), Expected: []byte(expected), Value: []byte(value)})
 	}
 	const ok, missing, failed, refused = byte(wire.StatusOK), byte(wire.StatusNotFound), byte(wire.StatusConditionFailed), byte(wire.StatusRefused)
 	rev := func(n uint64) string { return string(binary.LittleEndian.AppendUint64(nil, n)) }

@@ -375,7 +375,7 @@ func (net *network) preload(id wire.NodeID, vote wire.Term, terms ...wire.Term) 
 	for i, t := range terms {
 		e := stored{index: wire.Index(i + 1), term: t}
 		body := binary.LittleEndian.AppendUint64(nil, uint64(i+1))
-		e.data = wire.AppendEntry(nil, wire.EntryCommand, e.index, t, make([]byte, wire.StampBytes), body)
+		e.data = wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: e.index, Term: t}, make([]byte, wire.StampBytes), body)
 		n.log = append(n.log, e)
 	}
 	n.crash()

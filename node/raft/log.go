@@ -145,7 +145,7 @@ func (l *raftLog) upToDate(last wire.Index, term wire.Term) bool {
 func (l *raftLog) propose(typ wire.EntryType, term wire.Term, head, body []byte) int {
 	size := wire.EntryBytes(len(head) + len(body))
 	l.reserve(size)
-	l.chunk = wire.AppendEntry(l.chunk, typ, l.last+1, term, head, body)
+	l.chunk = wire.AppendEntry(l.chunk, wire.EntryHead{Type: typ, Index: l.last + 1, Term: term}, head, body)
 	l.placed(size, term)
 	return size
 }

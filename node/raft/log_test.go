@@ -37,9 +37,9 @@ func TestLogAgreesWithASlice(t *testing.T) {
 			case 3:
 				l.synced(seq)
 			default:
-				e := wire.AppendEntry(nil, wire.EntryCommand, l.last+1, term, make([]byte, wire.StampBytes), make([]byte, rng.IntN(200)))
+				e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: l.last + 1, Term: term}, make([]byte, wire.StampBytes), make([]byte, rng.IntN(200)))
 				if rng.IntN(50) == 0 {
-					e = wire.AppendEntry(nil, wire.EntryCommand, l.last+1, term, make([]byte, wire.StampBytes), make([]byte, 3000))
+					e = wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: l.last + 1, Term: term}, make([]byte, wire.StampBytes), make([]byte, 3000))
 				}
 				l.appendEncoded(e)
 				want = append(want, stored{l.last, term, e})

@@ -37,7 +37,7 @@ func flush(r *Raft) []wire.PeerMessage {
 }
 
 func entry(index wire.Index, term wire.Term) []byte {
-	return wire.AppendEntry(nil, wire.EntryCommand, index, term, make([]byte, wire.StampBytes), nil)
+	return wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: index, Term: term}, make([]byte, wire.StampBytes), nil)
 }
 
 func only(t *testing.T, ms []wire.PeerMessage, typ wire.FrameType) wire.PeerMessage {

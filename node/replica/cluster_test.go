@@ -207,7 +207,7 @@ func (c *cluster) pass(ticks int) {
 }
 
 func writeFrame(id uint64, command []byte) wire.Frame {
-	return frame(wire.FrameWrite, id, wire.AppendWrite(nil, 0, 0, 0, command))
+	return frame(wire.FrameWrite, id, wire.AppendWrite(nil, wire.Stamp{}, command))
 }
 
 func getFrame(id uint64, level wire.Consistency, key string) wire.Frame {

@@ -81,7 +81,7 @@ type pendingReply struct {
 
 // New returns a replica over what recovery found. The state machine is empty:
 // every committed entry is applied to it again.
-func New(cfg Config, sm StateMachine, st raft.State) (*Replica, error) {
+func New(cfg Config, sm StateMachine, st State) (*Replica, error) {
 	core, err := raft.New(cfg.Raft, st)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)

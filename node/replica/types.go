@@ -44,8 +44,15 @@ type LogStore interface {
 	SaveVote(v wire.Vote) error
 	// Seal attests the last group when the log is idle.
 	Seal() error
+	// Close releases the files. It is called once, last.
 	Close() error
 }
+
+// State is what recovery found and a replica starts from.
+type State = raft.State
+
+// ConfigAt is a configuration in a State and the index of its entry.
+type ConfigAt = raft.ConfigAt
 
 // Config of a replica. ID is the member's own; raft's other limits and timeouts
 // are in Raft.

@@ -72,7 +72,7 @@ func (l *load) next(client int) {
 	case 3:
 		op.Command = deletion(key, unique)
 	case 4:
-		op.Command = wire.AppendCAS(nil, wire.CASAbsent, key, nil, unique)
+		op.Command = wire.AppendCAS(nil, wire.Command{Mode: wire.CASAbsent, Key: key, Expected: nil, Value: unique})
 	default:
 		op.Command = wire.AppendPut(nil, key, unique)
 	}
@@ -101,7 +101,7 @@ func (l *load) send(client int) {
 		body := wire.AppendRead(l.scratch[:0], level, wire.AppendGet(nil, []byte(op.Key)))
 		frame = wire.AppendFrame(nil, wire.FrameRead, cl.id, body)
 	} else {
-		body := wire.AppendWrite(l.scratch[:0], 0, 0, 0, op.Command)
+		body := wire.AppendWrite(l.scratch[:0], wire.Stamp{}, op.Command)
 		frame = wire.AppendFrame(nil, wire.FrameWrite, cl.id, body)
 	}
 	l.c.at(l.c.net.delay(), event{kind: evRequest, node: cl.target, client: client, data: frame})

@@ -8,9 +8,7 @@ import (
 	"testing"
 )
 
-var (
-	seedFlag = flag.Uint64("seed", 0, "run only this seed, and print what it did")
-)
+var seedFlag = flag.Uint64("seed", 0, "run only this seed, and print what it did")
 
 // seeds returns how many seeds a test runs: DNODETEST_SEEDS, or the default.
 func seeds(t *testing.T, usual int) uint64 {

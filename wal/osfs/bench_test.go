@@ -36,7 +36,7 @@ func BenchmarkAppendSync(b *testing.B) {
 					l.SegmentReady(n)
 				}
 				start := time.Now()
-				batch[0] = wire.AppendEntry(batch[0][:0], wire.EntryCommand, wire.Index(i+1), 1, nil, payload)
+				batch[0] = wire.AppendEntry(batch[0][:0], wire.EntryHead{Type: wire.EntryCommand, Index: wire.Index(i + 1), Term: 1}, nil, payload)
 				must(b, l.Append(batch))
 				must(b, l.Sync())
 				middle := time.Now()
@@ -101,7 +101,7 @@ func BenchmarkOpen(b *testing.B) {
 		batch = batch[:0]
 		for range 500 {
 			last++
-			batch = wire.AppendEntry(batch, wire.EntryCommand, last, 1, nil, make([]byte, 300))
+			batch = wire.AppendEntry(batch, wire.EntryHead{Type: wire.EntryCommand, Index: last, Term: 1}, nil, make([]byte, 300))
 		}
 		must(b, l.Append([][]byte{batch}))
 	}

@@ -134,7 +134,7 @@ func TestStoreOnDisk(t *testing.T) {
 		must(t, s.SaveVote(wire.Vote{Term: wire.Term(round + 1), For: 1}))
 		for range 15 {
 			last++
-			must(t, s.Append([][]byte{wire.AppendEntry(nil, wire.EntryCommand, last, 1, nil, payload)}))
+			must(t, s.Append([][]byte{wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: last, Term: 1}, nil, payload)}))
 			must(t, s.Sync())
 		}
 		b, err := s.Read(nil, 1, 1<<30)

@@ -237,3 +237,67 @@ func TestFoundingWaitsForAll(t *testing.T) {
 	c := &testCluster{t: t, nodes: []*Node{n1, n2}}
 	c.put("k", "v")
 }
+
+// A member that speaks in the name of another is cut off, and moves nothing.
+func TestMemberCannotSpeakForAnother(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.put("k", "v")
+	lead := c.leader()
+	eventually(t, "all founded", func() error { return c.converged(3) })
+	st := lead.Status()
+	var me, other wire.Member
+	for _, m := range st.Members {
+		if m.ID != st.ID {
+			me, other = m, me
+		}
+	}
+	f := func(what string, m wire.PeerMessage) {
+		t.Helper()
+		conn, err := dialRaw(lead.PeerAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.hello(wire.Hello{Side: wire.PeerSide, Name: me.Name, Replica: me.Replica, Cluster: st.Cluster, To: st.Name}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(wire.AppendPeerFrame(nil, &m)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.next(); !isCode(err, wire.CodeBadRequest) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	f("another's vote", wire.PeerMessage{Type: wire.FrameVote, From: other.ID, Term: st.Term + 100, Index: 1000, LogTerm: st.Term})
+	f("a stranger's vote", wire.PeerMessage{Type: wire.FrameVote, From: 77, Term: st.Term + 100, Index: 1000, LogTerm: st.Term})
+	if now := lead.Status(); now.Term >= st.Term+100 {
+		t.Errorf("term moved from %d to %d", st.Term, now.Term)
+	}
+	c.put("k", "w")
+}
+
+// A cluster whose nodes have all moved is found again by the new list: hellos
+// make sure that everybody is who they were.
+func TestClusterMoves(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.put("k", "v")
+	eventually(t, "all founded", func() error { return c.converged(3) })
+	for _, n := range c.nodes {
+		shutdown(t, n)
+	}
+	addrs, giveBack := reserve(t, 3)
+	list := map[string]string{"n1": addrs[0], "n2": addrs[1], "n3": addrs[2]}
+	for i := range c.nodes {
+		c.cfgs[i].PeerListen, c.cfgs[i].Cluster = addrs[i], list
+		giveBack[i]()
+		c.nodes[i] = start(t, c.cfgs[i])
+	}
+	c.put("k2", "v2")
+	lead := c.leader()
+	c.wantGet(lead, wire.Linearizable, "k", "v")
+	conn := mustConnect(t, c.nodes[(c.index(lead)+1)%3].ClientAddr())
+	var e *wire.Error
+	if err := conn.put("k", "w"); !errors.As(err, &e) || e.Leader != lead.ClientAddr() {
+		t.Errorf("a follower sends writes by %v, the leader moved to %s", err, lead.ClientAddr())
+	}
+}

@@ -446,3 +446,30 @@ func TestDamagedVote(t *testing.T) {
 		return nil
 	})
 }
+
+// A leader whose disk hangs loses its leadership, though it still could send
+// heartbeats, and follows again when the disk is back.
+func TestHangingLeaderDisk(t *testing.T) {
+	tr := newTrace()
+	c := newCluster(t, 3, func(i int, cfg *Config) { cfg.OpenFS = tr.fs(i) })
+	c.put("k", "v")
+	lead := c.leader()
+	i := c.index(lead)
+	hold := tr.holdNode(i)
+	conn := mustConnect(t, lead.ClientAddr())
+	if _, err := conn.Write(conn.putFrame("k", "during")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another leader", func() error {
+		for j, n := range c.nodes {
+			if st := n.Status(); j != i && st.Role == wire.RoleLeader {
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+	tr.release(i)
+	close(hold)
+	c.put("k2", "after")
+	c.wantGet(lead, wire.Stale, "k2", "after")
+}

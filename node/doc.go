@@ -88,6 +88,16 @@
 // ends when accept fails, and all connections with it; the limit on connections
 // is kept so far below the limit on open files that a full backlog still fits.
 //
+// 2026-11-23: a panic in a handler is not recovered. Input never panics, so one
+// is a broken invariant, and going on with the replica could break promises.
+//
+// 2026-11-23: founding counts the answers over outgoing links only: who is
+// counted can be reached, is fresh at this moment, and was given the same list.
+//
+// 2026-11-23: a link tries the configuration's address and the listed one in
+// turn. The hello checks who answers, so a cluster that moved finds itself again
+// by its new list, without a change of its configuration.
+//
 // 2026-11-23: gnet's acceptor goroutine stays. Accepting on the loop itself
 // needs its reuse-port mode, with which a second node would share the port
 // without an error.

@@ -53,9 +53,56 @@ func TestThreeNodesReplicate(t *testing.T) {
 	if !errors.As(err, &e) || e.Code != wire.CodeNotLeader || e.Leader != lead.ClientAddr() {
 		t.Errorf("write to a follower: %v, want the way to %s", err, lead.ClientAddr())
 	}
+	var scrape strings.Builder
+	if err := lead.writeMetrics(&scrape); err != nil {
+		t.Fatal(err)
+	}
+	checkExposition(t, scrape.String())
+	other := follower.Status().Name
+	for _, want := range []string{
+		fmt.Sprintf("dnode_raft_peer_lag_entries{peer=%q} 0", other), fmt.Sprintf("dnode_raft_peer_state{peer=%q,state=\"replicate\"} 1", other),
+		fmt.Sprintf("dnode_peer_link_up{peer=%q} 1", other), `dnode_requests_total{kind="put",result="ok"} 20`,
+	} {
+		if !strings.Contains(scrape.String(), want) {
+			t.Errorf("no %s in\n%s", want, scrape.String())
+		}
+	}
 	for _, n := range c.nodes {
 		shutdown(t, n)
+		<-n.Done()
 	}
+}
+
+// A member that turns a link away says why, and is called again.
+func TestLinkIsToldWhy(t *testing.T) {
+	var log testLog
+	c := newCluster(t, 3, func(_ int, cfg *Config) { cfg.Logger = log.logger() })
+	c.put("k", "v")
+	lead := c.leader()
+	lead.loop.call(func(l *loop) {
+		for _, conn := range l.conns.slots {
+			if conn != nil && conn.side == wire.PeerSide {
+				l.hangUp(conn, refuse(wire.CodeInternal, "the test wants it"))
+			}
+		}
+	})
+	eventually(t, "the reason", func() error {
+		if n := strings.Count(log.String(), "the test wants it"); n < 2 {
+			return fmt.Errorf("said %d times", n)
+		}
+		return nil
+	})
+	eventually(t, "links to the leader", func() error {
+		for _, n := range c.nodes {
+			for _, p := range n.published.get().peers {
+				if p.name == lead.Status().Name && (!p.link || p.ups != 2) {
+					return fmt.Errorf("%s: up %v, %d times", n.Status().Name, p.link, p.ups)
+				}
+			}
+		}
+		return nil
+	})
+	c.put("k2", "v")
 }
 
 func TestLeaderIsKilled(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 )
 
 // loop is everything that gnet's one event loop owns: the replica, the
-// connections, the links. Its fields are touched by that goroutine alone,
-// except scheduled and in.
+// connections, the links. Its fields are touched by that goroutine alone, except
+// the atomic ones and the inbox; el is set once, before others know of it.
 //
 // Events reach the replica directly from OnTraffic. The first one of a turn
 // schedules Run, which gnet executes after the current batch of events; Run

@@ -42,7 +42,7 @@ func (h *histogram) observe(v int64) {
 type counters struct {
 	accepted, refused, breaches uint64 // connections
 	bytesIn, bytesOut           uint64 // clients and incoming peers
-	peerBytesOut, peerDropped   uint64
+	peerDropped                 uint64 // bytes for links that were down
 	repliesLost                 uint64
 	leaderChanges               uint64
 	answered                    [replica.Kinds][maxCodes]uint64 // code 0: ok
@@ -72,6 +72,8 @@ type peerView struct {
 	name     string
 	link     bool
 	queued   int
+	ups      uint64            // times that the link came up
+	sent     uint64            // bytes
 	progress raft.PeerProgress // zero unless leading
 }
 
@@ -99,7 +101,7 @@ func (l *loop) publish() {
 	s.conns, s.inFlight, s.ticks, s.draining = l.conns.open, l.pending, l.ticks, l.draining
 	s.peers = s.peers[:0]
 	for _, k := range l.links {
-		v := peerView{name: k.name, link: k.conn != nil}
+		v := peerView{name: k.name, link: k.conn != nil, ups: k.ups, sent: k.sent}
 		v.progress.ID = k.id
 		if k.conn != nil {
 			v.queued = k.conn.OutboundBuffered()
@@ -241,6 +243,8 @@ func (e *exposition) members(s *snapshot) {
 	}
 	each("dnode_peer_link_up", "gauge", "1 if the outgoing link to the member is up.", func(p *peerView) any { return flag(p.link) })
 	each("dnode_peer_queue_bytes", "gauge", "Bytes to the member that the kernel has not taken yet.", func(p *peerView) any { return p.queued })
+	each("dnode_peer_links_total", "counter", "Times that the outgoing link to the member came up.", func(p *peerView) any { return p.ups })
+	each("dnode_peer_bytes_out_total", "counter", "Bytes sent to the member.", func(p *peerView) any { return p.sent })
 	if s.status.Role != wire.RoleLeader {
 		return
 	}
@@ -291,7 +295,6 @@ func (e *exposition) connections(s *snapshot) {
 	}
 	e.one("dnode_bytes_in_total", "counter", "Bytes received from clients and members.", s.bytesIn)
 	e.one("dnode_bytes_out_total", "counter", "Bytes sent to clients.", s.bytesOut)
-	e.one("dnode_peer_bytes_out_total", "counter", "Bytes sent to members.", s.peerBytesOut)
 	e.one("dnode_peer_bytes_dropped_total", "counter", "Bytes for members whose link was down.", s.peerDropped)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,6 +162,9 @@ func (n *Node) identity() (wal.Identity, error) {
 	id, err := wal.LoadIdentity(n.fs)
 	switch {
 	case errors.Is(err, wal.ErrNotExist):
+		if err := n.checkEmpty(); err != nil {
+			return id, err
+		}
 		id = wal.Identity{Name: n.cfg.Name}
 		fillRandom(id.Replica[:])
 		if err := wal.SaveIdentity(n.fs, id); err != nil {
@@ -173,6 +177,23 @@ func (n *Node) identity() (wal.Identity, error) {
 		return id, fmt.Errorf("%w: %s belongs to %q, this node is %q: use that name or another folder", ErrIdentity, n.cfg.DataDir, id.Name, n.cfg.Name)
 	}
 	return id, nil
+}
+
+// checkEmpty makes sure that a folder without an identity holds nothing that
+// had one: its owner must not be forgotten.
+func (n *Node) checkEmpty() error {
+	segments, err := n.fs.List("wal")
+	if err != nil && !errors.Is(err, wal.ErrNotExist) {
+		return fmt.Errorf("cannot look into data folder %s: %w", n.cfg.DataDir, err)
+	}
+	names, err := n.fs.List("")
+	if err != nil {
+		return fmt.Errorf("cannot look into data folder %s: %w", n.cfg.DataDir, err)
+	}
+	if len(segments) > 0 || slices.Contains(names, "vote") {
+		return fmt.Errorf("%w: %s holds a log or vote, but the file %q that says whose is missing: bring it back, or use an empty folder", ErrIdentity, n.cfg.DataDir, "identity")
+	}
+	return nil
 }
 
 func fillRandom(b []byte) { _, _ = rand.Read(b) } // never fails
@@ -190,7 +211,7 @@ func (n *Node) checkState(id *wal.Identity, st *raft.State) error {
 	if me == nil || me.Replica != id.Replica || id.ID != 0 && id.ID != me.ID {
 		return fmt.Errorf("%w: the log in %s does not know replica %s under the name %q", ErrIdentity, n.cfg.DataDir, id.Replica, n.cfg.Name)
 	}
-	if len(n.cfg.Cluster) > 1 || len(m.Members) > 1 {
+	if len(n.cfg.Cluster) > 0 {
 		if have := membersText(m); n.cfg.clusterText() != have {
 			n.log.Warn("the list of members differs from the cluster's own, which holds", "event", "start.flags", "listed", n.cfg.clusterText(), "cluster_has", have)
 		}
@@ -301,8 +322,11 @@ func (l *loop) identify(id *wal.Identity, st *raft.State) error {
 		clientAddr: l.cfg.Advertise, peerAddr: l.cfg.PeerAdvertise,
 		bootstrap: bootstrapHash(names, func(name string) string { return l.cfg.Cluster[name] }),
 	}
-	orDefault(&s.clientAddr, n.clientAddr)
-	orDefault(&s.peerAddr, n.peerAddr)
+	orDefault(&s.clientAddr, dialable(n.clientAddr))
+	orDefault(&s.peerAddr, dialable(n.peerAddr))
+	if l.cfg.Advertise == "" && s.clientAddr != n.clientAddr {
+		l.log.Warn("clients elsewhere are told a loopback address: advertise one that they can reach", "event", "start.advertise", "advertised", s.clientAddr)
+	}
 	l.publishSelf(s)
 	l.recorded = !id.Cluster.IsZero()
 	l.founder = &founder{heard: map[string]wire.HelloAck{}}

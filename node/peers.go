@@ -38,7 +38,7 @@ type link struct {
 	conn gnet.Conn   // nil: down
 	ack  wire.HelloAck
 	sent uint64 // bytes
-	ups  uint64
+	ups  uint64 // times that it came up
 }
 
 // linkConn is the context of an outgoing connection inside gnet.
@@ -321,7 +321,6 @@ func (l *loop) say(to wire.NodeID, b []byte) {
 			return
 		}
 		k.sent += uint64(len(b))
-		l.counters.peerBytesOut += uint64(len(b))
 		if gc.OutboundBuffered() > l.cfg.Limits.PeerQueueBytes {
 			l.log.Warn("link cut", "event", "link.overflow", "peer", k.name, "queued_bytes", gc.OutboundBuffered())
 			_ = l.el.Close(gc)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +123,29 @@ func TestFolderRefusals(t *testing.T) {
 	f("another name", func(c *Config) { c.Name = "n2" }, ErrIdentity, `belongs to "n1"`)
 	again := start(t, cfg)
 	shutdown(t, again)
+	if err := os.Remove(filepath.Join(cfg.DataDir, "identity")); err != nil {
+		t.Fatal(err)
+	}
+	f("identity lost", func(*Config) {}, ErrIdentity, `"identity"`)
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, "identity")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a new identity was given to an old folder: %v", err)
+	}
+}
+
+// A node that listens on every address tells clients one that can be dialled.
+func TestListeningEverywhere(t *testing.T) {
+	cfg := testConfig(t, "n1")
+	cfg.Listen = ":0"
+	n := start(t, cfg)
+	_, port, err := net.SplitHostPort(n.ClientAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mustConnect(t, "127.0.0.1:"+port)
+	eventually(t, "put", func() error { return c.put("k", "v") })
+	if got := n.self.Load().clientAddr; got != "127.0.0.1:"+port {
+		t.Errorf("clients are told %s", got)
+	}
 }
 
 func TestHealthAndMetrics(t *testing.T) {

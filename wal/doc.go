@@ -22,7 +22,7 @@
 //	LOCK               held by the process (wal/osfs)
 //	fence              only after a failed sync: see below
 //	wal/00000001.seg   segments, numbered from 1 without gaps
-//	wal/00000002.seg   the last one or two: being written, and prepared
+//	wal/00000002.seg   the last one to three: being written, and prepared
 //	wal/00000003.new   being prepared by PrepareSegment (.now: by the log); removed at start
 //
 // # Numbers and checksums

@@ -303,17 +303,24 @@ func TestPreparedSegments(t *testing.T) {
 	must(t, wal.PrepareSegment(fs, small, 2))
 	need(2, true)
 	l.SegmentReady(2)
-	need(3, false)
+	need(3, true)
 	l.SegmentReady(2) // twice
+	need(3, true)
+	must(t, wal.PrepareSegment(fs, small, 3))
+	l.SegmentReady(3)
+	need(4, false)
+	if l.Spares() != 2 {
+		t.Fatalf("%d spares", l.Spares())
+	}
 	creates := fs.Count(crashfs.OpCreate)
 	put(4)
 	if got := fs.Count(crashfs.OpCreate); got != creates {
 		t.Fatalf("%d files made by Append though a segment was ready", got-creates)
 	}
-	need(3, true)
-	must(t, wal.PrepareSegment(fs, small, 3))
-	put(8) // the log made 3 and 4 itself
-	l.SegmentReady(3)
+	need(4, true)
+	must(t, wal.PrepareSegment(fs, small, 4))
+	put(8) // the log made 4 itself
+	l.SegmentReady(4)
 	need(5, true)
 	l.SegmentReady(9) // never asked for
 	need(5, true)

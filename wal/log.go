@@ -24,7 +24,9 @@ type Log struct {
 	// was synced, says so.
 	attested bool
 
-	spare    uint64 // number of the prepared next segment, zero if none
+	// spare is the number of the newest prepared segment, if it is above that of
+	// the one being written. All between are prepared too.
+	spare    uint64
 	sealed   uint64 // last sealed segment
 	recorded uint64 // last sealed segment that the identity file knows
 

@@ -9,12 +9,22 @@ import (
 // behind while no idle moment comes.
 const maxUnrecorded = 16
 
-// NeedsSegment returns the number of the segment that will be needed next, if
-// it is not prepared yet. Cheap enough to ask after every append.
+// spareSegments are prepared beyond the one being written. While both are there
+// the log can go on for as long as they last on a disk that is full, which is
+// how the owner has time to refuse new data.
+const spareSegments = 2
+
+// NeedsSegment returns the number of the segment to be prepared next, if any is
+// missing. Cheap enough to ask after every append.
 func (l *Log) NeedsSegment() (number uint64, ok bool) {
-	next := l.seg.number + 1
-	return next, l.spare != next && l.fenced == nil
+	return l.lastPrepared() + 1, l.Spares() < spareSegments && l.fenced == nil
 }
+
+// Spares returns how many prepared segments are left, at most two.
+func (l *Log) Spares() int { return int(l.lastPrepared() - l.seg.number) }
+
+// lastPrepared is the newest segment: a spare, or the one being written.
+func (l *Log) lastPrepared() uint64 { return max(l.spare, l.seg.number) }
 
 // SegmentReady tells the log that PrepareSegment succeeded for that number. It
 // takes the segment over with a rename and a sync of the folder. If the log
@@ -24,7 +34,7 @@ func (l *Log) SegmentReady(number uint64) {
 	if l.fenced != nil {
 		return
 	}
-	if number == l.seg.number+1 && l.spare != number {
+	if n, ok := l.NeedsSegment(); ok && number == n {
 		if err := l.adopt(preparedName(number), number); err == nil || l.fenced != nil {
 			return
 		}
@@ -58,7 +68,7 @@ func (l *Log) prepareInline(number uint64) error {
 // that all of this one is on the disk.
 func (l *Log) rotate() error {
 	next := l.seg.number + 1
-	if l.spare != next {
+	if l.spare < next {
 		if err := l.prepareInline(next); err != nil {
 			return fmt.Errorf("cannot prepare segment %d: %w", next, err)
 		}

@@ -28,8 +28,8 @@ func (r *recovery) judge(active int, end record) error {
 		}
 	}
 	r.attest(beyond.synced)
-	if n := len(r.numbers); n > 1 { // the last was prepared while that before it was in use
-		r.attest(place{r.numbers[n-2], firstOffset})
+	if n := len(r.numbers); n > spareSegments { // the last was prepared while this one was in use, or a later one
+		r.attest(place{r.numbers[n-1-spareSegments], firstOffset})
 	}
 	if r.log.end().less(r.attested) {
 		return r.corrupt(end, beyond)
@@ -119,7 +119,7 @@ func (r *recovery) settle(active int) error {
 	l.synced = l.end()
 	l.attested = !r.attested.less(r.lastGroup)
 	if active+1 < len(r.numbers) {
-		l.spare = r.numbers[active+1]
+		l.spare = r.numbers[len(r.numbers)-1]
 	}
 	if err := r.clearFence(); err != nil {
 		return err

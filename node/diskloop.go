@@ -2,9 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dnode-engine/dnode/node/disk"
@@ -29,9 +32,11 @@ type diskLoop struct {
 	store *wal.Store
 	disk  *disk.Disk
 	done  func(replica.Completion, []replica.ReadDone) // called by the goroutine
+	space func(full bool)                              // likewise, when that changes
 
 	wake     chan struct{} // capacity 1: next has something
 	prepared chan uint64   // capacity 1: a segment is prepared, zero if that failed
+	noRoom   atomic.Bool   // it failed for lack of space; set before prepared is sent
 	stop     chan struct{}
 	ended    chan struct{}
 
@@ -44,6 +49,9 @@ type diskLoop struct {
 	answers   []replica.ReadDone
 	preparing bool
 	retryAt   time.Time // after a preparation that failed
+	crowded   bool      // the last preparation failed for lack of space
+	stuck     bool      // mine.stores could not be written for lack of space
+	full      bool      // as last reported
 }
 
 // diskWork is what one turn of the goroutine takes.
@@ -143,32 +151,63 @@ func (d *diskLoop) run() {
 			if number != 0 {
 				d.store.Log().SegmentReady(number)
 			}
+			d.crowded = number == 0 && d.noRoom.Load()
+			d.retry()
 		case <-idle.C:
 			if !busy {
 				d.seal()
 			}
 			busy = false
+			d.retry()
+			if d.full {
+				d.space(true) // again: there may have been no replica yet
+			}
 		}
 		d.prepareNext()
+		d.reportSpace()
 	}
+}
+
+// retry writes once more what a full disk did not take.
+func (d *diskLoop) retry() {
+	if d.stuck {
+		d.turn()
+	}
+}
+
+// reportSpace says whether the disk is full: too little room for the spare
+// segments, while the log still has what was prepared before.
+func (d *diskLoop) reportSpace() {
+	full := d.stuck || d.crowded
+	if full == d.full || d.disk.Err() != nil {
+		return
+	}
+	d.full = full
+	if full {
+		d.log.Warn("the disk is full: only deletes are taken until there is room", "event", "disk.full", "spare_segments", d.store.Log().Spares())
+	} else {
+		d.log.Info("the disk has room again", "event", "disk.room")
+	}
+	d.space(full)
 }
 
 // turn carries out everything that is queued.
 func (d *diskLoop) turn() {
-	d.mine.reset()
-	d.mu.Lock()
-	d.next, d.mine = d.mine, d.next
-	d.mu.Unlock()
+	d.take()
 	var c replica.Completion
 	if len(d.mine.stores) > 0 {
-		d.count()
 		c = d.disk.Write(d.mine.stores)
+		if d.stuck = errors.Is(c.Err, wal.ErrNoSpace); d.stuck {
+			c = replica.Completion{}
+		} else {
+			d.count()
+		}
 	}
 	d.answers = nil
 	for _, q := range d.mine.reads {
 		d.answers = append(d.answers, d.disk.Read(q))
 	}
-	if len(d.mine.stores) > 0 || len(d.answers) > 0 {
+	if c.Seq != 0 || len(d.answers) > 0 {
 		d.done(c, d.answers)
 	}
 	if d.mine.identity != nil {
@@ -176,6 +215,24 @@ func (d *diskLoop) turn() {
 			d.log.Error("cannot record the cluster; the next start will", "event", "identity.failed", "err", err)
 		}
 	}
+}
+
+// take makes everything that is queued the goroutine's own, behind what a full
+// disk has not taken yet. A leader that gets no acknowledgement sends no more than
+// its window, so that this is bounded.
+func (d *diskLoop) take() {
+	var stuck []replica.Store
+	if d.stuck {
+		stuck = slices.Clone(d.mine.stores)
+		for i := range stuck {
+			stuck[i].Append = slices.Clone(stuck[i].Append)
+		}
+	}
+	d.mine.reset()
+	d.mu.Lock()
+	d.next, d.mine = d.mine, d.next
+	d.mu.Unlock()
+	d.mine.stores = append(stuck, d.mine.stores...)
 }
 
 func (d *diskLoop) count() {
@@ -234,8 +291,12 @@ func (d *diskLoop) prepareNext() {
 	d.preparing = true
 	d.retryAt = time.Now().Add(idleInterval)
 	go func() { // ends by itself; Node.end waits for what it sends
-		if err := wal.PrepareSegment(d.fs, d.opt, number); err != nil {
-			d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
+		err := wal.PrepareSegment(d.fs, d.opt, number)
+		d.noRoom.Store(errors.Is(err, wal.ErrNoSpace))
+		if err != nil {
+			if !errors.Is(err, wal.ErrNoSpace) {
+				d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
+			}
 			number = 0
 		}
 		d.prepared <- number

@@ -269,6 +269,14 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 		lastTick: monotonic(),
 	}
 	n.disk.done = n.loop.stored
+	n.disk.space = func(full bool) {
+		n.loop.call(func(l *loop) {
+			if l.rep != nil {
+				l.event()
+				l.rep.Space(full)
+			}
+		})
+	}
 	n.lastTick.Store(monotonic())
 	if err := n.runLoop(ctx); err != nil {
 		if n.admin != nil {

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/dnode-engine/dnode/node/replica"
@@ -22,13 +23,20 @@ type Disk struct {
 func New(store replica.LogStore) *Disk { return &Disk{store: store, idle: true} }
 
 // Write makes the given batches durable, in order, with one sync. It keeps
-// nothing of them. The first error is for ever: every later Write fails with it.
+// nothing of them. An error that wraps wal.ErrNoSpace says that the disk is full
+// and nothing may be acknowledged: the same batches are to be given again, before
+// any others, when there may be room. Any other error is for ever: every later
+// Write fails with it.
 func (d *Disk) Write(batches []replica.Store) replica.Completion {
 	done := replica.Completion{Seq: batches[len(batches)-1].Seq}
-	if d.failed == nil {
-		d.failed = d.write(batches)
+	if d.failed != nil {
+		done.Err = d.failed
+		return done
 	}
-	done.Err = d.failed
+	done.Err = d.write(batches)
+	if !errors.Is(done.Err, wal.ErrNoSpace) {
+		d.failed = done.Err
+	}
 	return done
 }
 
@@ -64,7 +72,11 @@ func (d *Disk) write(batches []replica.Store) error {
 		return err
 	}
 	d.idle = false
-	if err := d.store.Sync(); err != nil {
+	err := d.store.Sync()
+	if errors.Is(err, wal.ErrNoSpace) {
+		err = errors.New(err.Error()) // a failed sync is for ever, whatever made it fail
+	}
+	if err != nil {
 		return fmt.Errorf("cannot sync log: %w", err)
 	}
 	return nil
@@ -104,7 +116,10 @@ func (d *Disk) Idle() error {
 		return d.failed
 	}
 	d.idle = true
-	if err := d.store.Seal(); err != nil {
+	switch err := d.store.Seal(); {
+	case errors.Is(err, wal.ErrNoSpace):
+		d.idle = false
+	case err != nil:
 		d.failed = fmt.Errorf("cannot seal log: %w", err)
 	}
 	return d.failed

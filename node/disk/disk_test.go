@@ -1,6 +1,7 @@
 package disk_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/dnode-engine/dnode/node/disk"
 	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wal"
 	"github.com/dnode-engine/dnode/wire"
 )
 
@@ -16,13 +18,14 @@ import (
 type store struct {
 	calls []string
 	fail  string
+	err   error // what fails
 }
 
 func (s *store) call(format string, args ...any) error {
 	c := fmt.Sprintf(format, args...)
 	s.calls = append(s.calls, c)
 	if s.fail != "" && strings.HasPrefix(c, s.fail) {
-		return errors.New("input/output error")
+		return cmp.Or(s.err, errors.New("input/output error"))
 	}
 	return nil
 }
@@ -114,6 +117,36 @@ func TestFirstErrorIsForEver(t *testing.T) {
 	f("vote")
 	f("append")
 	f("sync")
+}
+
+// A full disk takes the same batches later; a sync that fails for lack of space
+// is a failed sync.
+func TestFullDiskIsNotForEver(t *testing.T) {
+	s := &store{fail: "append", err: wal.ErrNoSpace}
+	d := disk.New(s)
+	batch := []replica.Store{entries(1, 1, 1, 2)}
+	for range 2 {
+		if done := d.Write(batch); !errors.Is(done.Err, wal.ErrNoSpace) || d.Err() != nil {
+			t.Fatalf("%v, for ever: %v", done.Err, d.Err())
+		}
+	}
+	s.fail = ""
+	if done := d.Write(append(batch, entries(2, 1, 3, 3))); done.Err != nil || done.Seq != 2 {
+		t.Fatalf("%+v", done)
+	}
+	if want := []string{"append 1@1 2@1", "append 1@1 2@1", "append 1@1 2@1 3@1", "sync"}; !slices.Equal(s.calls, want) {
+		t.Fatalf("got %q, want %q", s.calls, want)
+	}
+	s.fail = "seal"
+	for range 2 {
+		if err := d.Idle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.fail = "sync"
+	if done := d.Write([]replica.Store{entries(3, 1, 4, 4)}); done.Err == nil || errors.Is(done.Err, wal.ErrNoSpace) || d.Err() == nil {
+		t.Fatalf("a failed sync: %v, for ever: %v", done.Err, d.Err())
+	}
 }
 
 func TestIdleSealsOnce(t *testing.T) {

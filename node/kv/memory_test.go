@@ -130,7 +130,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	})
 	f("check", func() {
 		cmd = wire.AppendPut(cmd[:0], key, value)
-		_ = s.Check(cmd)
+		_, _ = s.Check(cmd)
 	})
 	s.check(t)
 }

@@ -272,7 +272,7 @@ func TestModel(t *testing.T) {
 			index := wire.Index(3*i + 1)
 			command := drawCommand(rt, m)
 			want := m.apply(index, command, []byte("dst"))
-			if err := a.Check(command); err != nil {
+			if _, err := a.Check(command); err != nil {
 				rt.Fatalf("%q refused: %v", command[:min(len(command), 40)], err)
 			}
 			if got := a.Apply(index, bytes.Clone(command), []byte("dst")); !bytes.Equal(got, want) {

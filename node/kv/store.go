@@ -30,12 +30,22 @@ func New() *Store {
 }
 
 // Check reports whether Apply would carry the command out: nil, or an error
-// that wraps wire.ErrMalformed or wire.ErrTooLarge.
-func (s *Store) Check(command []byte) error {
-	if _, err := wire.ParseCommand(command); err != nil {
-		return fmt.Errorf("cannot accept command: %w", err)
+// that wraps wire.ErrMalformed or wire.ErrTooLarge. frees says that the command
+// only deletes.
+func (s *Store) Check(command []byte) (frees bool, err error) {
+	c, err := wire.ParseCommand(command)
+	if err != nil {
+		return false, fmt.Errorf("cannot accept command: %w", err)
 	}
-	return nil
+	if c.Op != wire.OpBatch {
+		return c.Op == wire.OpDelete, nil
+	}
+	for rest := c.Batch; len(rest) > 0; {
+		if c, rest, err = wire.NextBatchItem(rest); err != nil || c.Op != wire.OpDelete {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // Apply carries out one command at the given index, which becomes the revision

@@ -76,7 +76,7 @@ func TestLimits(t *testing.T) {
 	largest := wire.AppendPut(nil, key, value)
 	f := func(name string, command []byte, code wire.Code) {
 		t.Helper()
-		err := s.Check(command)
+		_, err := s.Check(command)
 		got := s.next(command)
 		if code == 0 {
 			if err != nil || wire.Status(got[0]) != wire.StatusOK {

@@ -9,6 +9,8 @@ type elections struct {
 	// campaign: word from the current leader, a vote granted, a campaign. A
 	// leader counts to its next check of the quorum with it.
 	elapsed int
+	// reluctance is added to timeout: others are to campaign first.
+	reluctance int
 
 	// sinceLeader and heard say when a live leader was last heard, in whatever
 	// term: stickiness outlives a change of term, because the lease that this

@@ -184,8 +184,26 @@ func (r *Raft) Tick() {
 		return
 	}
 	r.resendVotes()
-	if r.elapsed >= r.timeout {
+	if r.elapsed >= r.timeout+r.reluctance {
 		r.campaign()
+	}
+}
+
+// SetReluctant makes this node leave elections to the others, for two election
+// timeouts, while it has a reason not to lead that others may not have. If they
+// do not elect anybody, it campaigns after all.
+func (r *Raft) SetReluctant(on bool) {
+	r.reluctance = 0
+	if on {
+		r.reluctance = 2 * r.cfg.ElectionTicks
+	}
+}
+
+// Resign gives up leadership for an election among the others. What was proposed
+// stays in the log. A sole voter goes on.
+func (r *Raft) Resign() {
+	if r.role == Leader && !r.soleVoter() {
+		r.becomeFollower(r.term, 0)
 	}
 }
 

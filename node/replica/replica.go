@@ -14,6 +14,7 @@ const (
 	maxQueryBytes     = 16 << 20 // queries waiting for a round, together
 	maxOutBytes       = 8 << 20  // replies of one batch, beyond which reads wait or are refused
 	busyRetryMs       = 20
+	fullRetryMs       = 1000
 	silentRetryMs     = 100 // no leader is known: about the time an election takes
 )
 
@@ -25,6 +26,7 @@ type Replica struct {
 
 	now    int64
 	fenced error
+	full   bool // the disk has little room left
 
 	// applied is the last entry given to the state machine.
 	// Invariant: applied ≤ the commit index.
@@ -189,6 +191,19 @@ func (r *Replica) Stored(c Completion) {
 		r.raft.Synced(c.Seq)
 		r.followLeadership()
 	}
+}
+
+// Space says whether the disk has little room left (full) or enough again. While
+// it is full this member takes only commands that free, and leads only if no
+// other can: a leader whose disk fills up steps down once, so that a member with
+// room may follow it.
+func (r *Replica) Space(full bool) {
+	if full && !r.full {
+		r.raft.Resign()
+	}
+	r.full = full
+	r.raft.SetReluctant(full)
+	r.followLeadership()
 }
 
 func (r *Replica) fence(err error) {

@@ -48,8 +48,13 @@ func (r *Replica) write(q request, body []byte) {
 		r.refuse(q, r.leaderError())
 		return
 	}
-	if err := r.sm.Check(command); err != nil {
+	frees, err := r.sm.Check(command)
+	if err != nil {
 		r.refuse(q, r.refusalOf(err))
+		return
+	}
+	if r.full && !frees {
+		r.refuse(q, &wire.Error{Code: wire.CodeNoSpace, RetryAfterMs: fullRetryMs, Text: "the leader's disk is full: only deletes are taken until there is room"})
 		return
 	}
 	stamp.Time = r.time()
@@ -245,6 +250,8 @@ func (r *Replica) Status() wire.NodeStatus {
 	case r.fenced != nil:
 		s.State = wire.StateFenced
 		s.Role = wire.RoleFollower
+	case r.full:
+		s.State = wire.StateNoSpace
 	case st.Abstaining:
 		s.State = wire.StateAbstaining
 	}

@@ -20,8 +20,9 @@ type StateMachine interface {
 	// wraps wire.ErrMalformed or wire.ErrTooLarge; dst is then unchanged.
 	Read(query, dst []byte) ([]byte, error)
 	// Check says whether a command may be proposed at all: its syntax and
-	// every limit that Apply relies on.
-	Check(command []byte) error
+	// every limit that Apply relies on. frees says that the command can only
+	// make the state smaller: such are accepted even when the disk is full.
+	Check(command []byte) (frees bool, err error)
 	// Hash is a hash of the state, equal on every member that applied the
 	// same entries.
 	Hash() uint64

@@ -156,7 +156,7 @@ func (l *load) refused(cl *simClient, op *Op, e *wire.Error) {
 			return
 		}
 		cl.target = l.rand.IntN(l.c.opt.Nodes)
-	case wire.CodeUnavailable, wire.CodeBusy, wire.CodeFenced:
+	case wire.CodeUnavailable, wire.CodeBusy, wire.CodeFenced, wire.CodeNoSpace:
 		op.Failed = true
 		l.c.stats.Refused++
 		cl.target = l.rand.IntN(l.c.opt.Nodes)

@@ -38,6 +38,7 @@ type node struct {
 	writing []replica.Store // being written; empty: the disk is idle
 	reads   []replica.ReadRequest
 	polling bool
+	space   space
 
 	role raft.Role
 	term wire.Term
@@ -55,7 +56,7 @@ func (n *node) start() {
 	n.life++
 	n.up = true
 	n.queue, n.writing, n.reads = nil, nil, nil
-	n.polling, n.paused = false, 0
+	n.polling, n.paused, n.space = false, 0, space{}
 	n.role, n.term = raft.Follower, 0
 	if err := n.open(); err != nil {
 		n.c.fail(fmt.Errorf("node %d does not start: %w", n.id, err))
@@ -76,7 +77,7 @@ func (n *node) start() {
 }
 
 func (n *node) open() error {
-	store, rec, votes, err := wal.OpenStore(n.fs, wal.Options{SegmentBytes: n.c.opt.SegmentBytes, Owner: n.c.peers.Members[n.index].Replica})
+	store, rec, votes, err := wal.OpenStore(n.fs, n.logOptions())
 	if err != nil {
 		return err
 	}
@@ -99,6 +100,10 @@ func (n *node) open() error {
 	return err
 }
 
+func (n *node) logOptions() wal.Options {
+	return wal.Options{SegmentBytes: n.c.opt.SegmentBytes, Owner: n.c.peers.Members[n.index].Replica}
+}
+
 // later schedules an event of this life.
 func (n *node) later(delay int64, e event) {
 	e.node, e.life = n.index, n.life
@@ -112,6 +117,7 @@ func (n *node) handle(e *event) {
 	switch e.kind {
 	case evTick:
 		n.rep.Tick()
+		n.tickSpace()
 		n.later(tickNanos, event{kind: evTick})
 	case evPoll:
 		n.polling = false
@@ -197,6 +203,9 @@ func (n *node) startWrite() {
 
 func (n *node) stored() {
 	done := n.disk.Write(n.writing)
+	if n.noRoom(done) {
+		return
+	}
 	if done.Err != nil {
 		n.c.fail(fmt.Errorf("node %d cannot write: %w", n.id, done.Err))
 		return

@@ -24,6 +24,7 @@ type Options struct {
 	PowerAll   bool  // power loss of all nodes at once
 	Partition  bool
 	SlowDisk   bool
+	FullDisk   bool
 	Pause      bool // a process stands still, as under SIGSTOP
 
 	// LyingDisk makes every sync a no-op: the falsification of all durability
@@ -52,6 +53,7 @@ func Swarm(seed uint64) Options {
 		Partition:    r.IntN(2) == 0,
 		SlowDisk:     r.IntN(3) == 0,
 		Pause:        r.IntN(3) == 0,
+		FullDisk:     r.IntN(4) == 0,
 		FaultNanos:   []int64{20, 50, 200, 500, 1000}[r.IntN(5)] * millisecond,
 		SegmentBytes: []int64{32 << 10, 64 << 10, 256 << 10}[r.IntN(3)],
 		TailBytes:    []int{1, 1 << 20}[r.IntN(2)],

@@ -22,6 +22,7 @@ type Stats struct {
 	TornWrites  int // crashes in the middle of a write to the log
 	Partitions  int
 	Pauses      int
+	FullDisks   int
 	Superseded  int // entries replaced in some log
 	Committed   wire.Index
 	VirtualSecs float64
@@ -165,6 +166,7 @@ func (c *Cluster) calm() {
 	c.net.calm()
 	for _, n := range c.nodes {
 		n.slow, n.paused = 1, 0
+		n.fs.SetQuota(0)
 		if !n.up {
 			n.start()
 		}
@@ -183,7 +185,7 @@ func (c *Cluster) fault() {
 		return
 	}
 	defer c.nextFault()
-	switch c.faults.IntN(7) {
+	switch c.faults.IntN(8) {
 	case 0:
 		if c.opt.Kill {
 			c.crashSome(false)
@@ -211,6 +213,10 @@ func (c *Cluster) fault() {
 	case 6:
 		if c.opt.Pause {
 			c.pause()
+		}
+	case 7:
+		if c.opt.FullDisk {
+			c.fillDisk()
 		}
 	}
 }

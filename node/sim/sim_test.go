@@ -58,6 +58,7 @@ func (s *Stats) add(o Stats) {
 	s.TornWrites += o.TornWrites
 	s.Partitions += o.Partitions
 	s.Pauses += o.Pauses
+	s.FullDisks += o.FullDisks
 	s.Superseded += o.Superseded
 	s.Committed += o.Committed
 	s.VirtualSecs += o.VirtualSecs

@@ -1,0 +1,76 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wal"
+)
+
+const (
+	retryNanos   = 300 * millisecond // between attempts to write to a full disk
+	prepareTicks = 25                // between looks at the spare segments
+)
+
+// space is one node's dealing with a disk that may be full, as the shell does
+// it.
+type space struct {
+	ticks   int
+	crowded bool // a spare segment found no room
+	stuck   bool // a write found none
+	full    bool // as last told to the replica
+}
+
+// tickSpace prepares spare segments and tells the replica how things stand. It
+// runs within a batch of events.
+func (n *node) tickSpace() {
+	s := &n.space
+	if s.ticks++; !n.c.opt.FullDisk || s.ticks%prepareTicks != 0 {
+		return
+	}
+	log := n.store.Log()
+	for number, needed := log.NeedsSegment(); needed; number, needed = log.NeedsSegment() {
+		err := wal.PrepareSegment(n.fs, n.logOptions(), number)
+		s.crowded = errors.Is(err, wal.ErrNoSpace)
+		if s.crowded {
+			break
+		}
+		if err != nil {
+			n.c.fail(fmt.Errorf("node %d cannot prepare a segment: %w", n.id, err))
+			return
+		}
+		log.SegmentReady(number)
+	}
+	n.tellSpace()
+}
+
+func (n *node) tellSpace() {
+	if full := n.space.crowded || n.space.stuck; full != n.space.full {
+		n.space.full = full
+		n.rep.Space(full)
+		if full {
+			n.c.stats.FullDisks++
+		}
+	}
+}
+
+// noRoom keeps a write that a full disk did not take, to try it again.
+func (n *node) noRoom(done replica.Completion) bool {
+	n.space.stuck = errors.Is(done.Err, wal.ErrNoSpace)
+	n.tellSpace()
+	if n.space.stuck {
+		n.later(retryNanos, event{kind: evStored})
+	}
+	return n.space.stuck
+}
+
+// fillDisk leaves a node's disk with little room, or gives it room again.
+func (c *Cluster) fillDisk() {
+	n := c.nodes[c.faults.IntN(len(c.nodes))]
+	if c.faults.IntN(2) == 0 {
+		n.fs.SetQuota(0)
+		return
+	}
+	n.fs.SetQuota(n.fs.Used() + c.faults.Int64N(c.opt.SegmentBytes))
+}

@@ -25,6 +25,7 @@ const (
 	// lingerNanos is how long a connection that was told why it is closed may
 	// take to read it.
 	lingerNanos = int64(2 * time.Second)
+	keepAlive   = time.Minute // silence after which the kernel asks whether the other side is there
 	// lingering connections beyond the limit on connections are told so; more
 	// than this many at a time are closed without a word.
 	maxRefused = 128
@@ -123,6 +124,7 @@ func (l *loop) accept(gc gnet.Conn) gnet.Action {
 	c.session = wire.NewSession(wire.SessionConfig{
 		Side: side, Accepts: true, Requests: l.cfg.Limits.Requests, Bytes: l.cfg.Limits.RequestBytes,
 	}, l.now)
+	_ = gc.SetKeepAlive(true, keepAlive, keepAlive/5, 5) // a socket without it still works
 	gc.SetContext(c)
 	l.conns.add(c)
 	l.conns.waiting++

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +75,12 @@ func testConfig(t *testing.T, name string) Config {
 func start(t *testing.T, cfg Config) *Node {
 	t.Helper()
 	n, err := Start(t.Context(), cfg)
+	for range 5 { // a port that this test gave back may be in use for a moment by another
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		n, err = Start(t.Context(), cfg)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (n *Node) runLoop(ctx context.Context) error {
 		failed <- gnet.Rotate(n.loop, []string{"tcp://" + client, "tcp://" + peer},
 			gnet.WithNumEventLoop(1), gnet.WithReuseAddr(true), gnet.WithReusePort(false),
 			gnet.WithReadBufferCap(readBufferCap), gnet.WithWriteBufferCap(writeBufferCap),
-			gnet.WithTCPKeepAlive(time.Minute), gnet.WithLogger(gnetLog{n.log}))
+			gnet.WithLogger(gnetLog{n.log})) // no keep-alive here: it hides why listening failed
 	}()
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()

@@ -20,7 +20,7 @@
 //	identity           who this is: replica id, name, cluster, last sealed segment
 //	vote               term and vote, two slots
 //	LOCK               held by the process (wal/osfs)
-//	fence              only after a failed sync: see below
+//	fence              only after a failed write or sync: see below
 //	wal/00000001.seg   segments, numbered from 1 without gaps
 //	wal/00000002.seg   the last one to three: being written, and prepared
 //	wal/00000003.new   being prepared by PrepareSegment (.now: by the log); removed at start
@@ -163,6 +163,8 @@
 //  2. Scan each segment, verifying every byte of every record: place, chain,
 //     every entry, sequence, index order, and the seal's index against what
 //     was found. Go on to the successor after a seal that ends a segment.
+//     A read that fails is a *CorruptError wherever it strikes, and nothing is
+//     changed: it does not say that the bytes are torn.
 //  3. The scan ends at something that is no valid record, at E. Look at all
 //     that could still speak: the rest of that segment, at every multiple of
 //     8, for marks and seals that verify; the segment after it; the identity

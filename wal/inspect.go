@@ -141,7 +141,7 @@ func (in *inspection) verdict() error {
 		r.Text = fmt.Sprintf("entries %d to %d are whole; the next start will have %s", rec.First, rec.Last, rec.Cut)
 	default:
 		r.First, r.Last = rec.First, rec.Last
-		r.Text = fmt.Sprintf("entries %d to %d are whole, nothing is damaged", rec.First, rec.Last)
+		r.Text = fmt.Sprintf("entries %d to %d are whole, nothing of the log is damaged", rec.First, rec.Last)
 	}
 	return in.show(r)
 }
@@ -171,15 +171,22 @@ func (in *inspection) small() error {
 	if err := in.show(r); err != nil {
 		return err
 	}
-	return in.vote()
+	if err := in.vote(); err != nil {
+		return err
+	}
+	return in.fence()
 }
 
 func (in *inspection) vote() error {
 	r := Record{Kind: KindVote, File: voteName}
 	f, err := in.fs.Open(voteName)
 	if errors.Is(err, ErrNotExist) {
-		r.Text = "there is no vote file: the node has never started, or will abstain from votes"
-		return in.show(r)
+		used, err := logExists(in.fs)
+		r.Text = "there is no vote file: the node has never started"
+		if used {
+			r.Kind, r.Text = KindDamage, "there is no vote file beside a log: "+abstention
+		}
+		return errors.Join(err, in.show(r))
 	}
 	if err != nil {
 		return err
@@ -188,9 +195,25 @@ func (in *inspection) vote() error {
 	st := judgeSlots(slots, valid)
 	r.Text = fmt.Sprintf("term %d, voted for %d, slot versions %d and %d", st.Vote.Term, st.Vote.For, slots[0].version, slots[1].version)
 	if st.Abstain {
-		r.Text += fmt.Sprintf("; slots valid: %v, %v: the node abstains from votes until a leader has reached it", valid[0], valid[1])
+		r.Kind = KindDamage
+		r.Text += fmt.Sprintf("; slots valid: %v, %v: %s", valid[0], valid[1], abstention)
 	}
 	return errors.Join(in.show(r), f.Close())
+}
+
+// abstention is what follows from a vote that may be forgotten.
+const abstention = "a vote may be forgotten, so the node abstains from votes until a leader has reached it; a single node refuses to start and says what to do"
+
+// fence shows the marker of a failed sync.
+func (in *inspection) fence() error {
+	left, err := fenceMarkerLeft(in.fs)
+	if err != nil || !left {
+		return err
+	}
+	return in.show(Record{
+		Kind: KindOther, File: fenceMarker,
+		Text: "left by a write or sync that failed; the next start reads everything past the page cache, and removes it",
+	})
 }
 
 func (in *inspection) attest(p place) {
@@ -221,8 +244,8 @@ func (in *inspection) all(names []string) error {
 			}
 		}
 		want++
-		if number > 1 { // prepared while the one before was in use
-			in.attest(place{number - 1, firstOffset})
+		if number > spareSegments { // prepared while that one was in use, or a later one
+			in.attest(place{number - spareSegments, firstOffset})
 		}
 		if err := in.segment(number); err != nil {
 			return err
@@ -263,6 +286,12 @@ func (in *inspection) segment(number uint64) error {
 		})
 		if err == nil {
 			err = in.records(f, h)
+		}
+		if u, ok := errors.AsType[*unreadableError](err); ok {
+			err = in.show(Record{
+				Kind: KindDamage, File: name, Segment: number, Offset: u.offset, Corrupt: true,
+				Text: u.Error() + "; the rest of the file is not shown, and the log is refused: it may have been durable",
+			})
 		}
 	}
 	return errors.Join(err, f.Close())
@@ -403,7 +432,10 @@ func (s *scanner) resume(off int64) (int64, error) {
 		if le.Uint32(b) != recSeal {
 			continue
 		}
-		if b, err = s.win.at(off, sealFixedBytes); err != nil || len(b) < sealFixedBytes || sealSize(b) > s.size-off {
+		if b, err = s.win.at(off, sealFixedBytes); err != nil {
+			return s.size, err
+		}
+		if len(b) < sealFixedBytes || sealSize(b) > s.size-off {
 			continue
 		}
 		if b, err = s.win.at(off, int(sealSize(b))); err != nil {

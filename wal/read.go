@@ -31,7 +31,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		got, err := w.file.ReadAt(w.buf, off)
 		if err != nil {
 			w.buf = w.buf[:0]
-			return nil, err
+			return nil, &unreadableError{off, err}
 		}
 		w.buf, w.from = w.buf[:got], off
 	}
@@ -40,6 +40,24 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 }
 
 var errCutShort = errors.New("the file ends within a record")
+
+// unreadableError is a read that failed. It says nothing about what the bytes
+// are: unlike bytes that do not verify, they are never taken for a torn write.
+type unreadableError struct {
+	offset int64 // of the read, which may have begun before the record wanted
+	err    error
+}
+
+func (e *unreadableError) Error() string {
+	return fmt.Sprintf("cannot read at offset %d: %v", e.offset, e.err)
+}
+
+func (e *unreadableError) Unwrap() error { return e.err }
+
+func isUnreadable(err error) bool {
+	_, ok := errors.AsType[*unreadableError](err)
+	return ok
+}
 
 // exactly is at, with an error if the file ends.
 func (w *window) exactly(off int64, n int) ([]byte, error) {

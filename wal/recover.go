@@ -251,7 +251,7 @@ func (r *recovery) scanSegment(i int) (sealed bool, end record, err error) {
 			err = r.admit(&rec)
 		}
 		if err != nil {
-			return false, rec, err
+			return false, rec, unreadable(number, &rec, err)
 		}
 		l.seg.offset, l.seg.chain = s.offset, s.chain
 		if rec.kind == foundEnd || rec.kind == foundFault {
@@ -264,6 +264,18 @@ func (r *recovery) scanSegment(i int) (sealed bool, end record, err error) {
 			l.seg.file = nil
 			return true, rec, f.Close()
 		}
+	}
+}
+
+// unreadable names the segment and the record in which a read has failed. Other
+// errors are returned as they are.
+func unreadable(number uint64, rec *record, err error) error {
+	if !isUnreadable(err) {
+		return err
+	}
+	return &CorruptError{
+		File: segmentName(number), Offset: rec.offset, First: rec.fault.first, Last: rec.fault.last,
+		Reason: "a record cannot be read", Err: err,
 	}
 }
 

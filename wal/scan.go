@@ -61,7 +61,7 @@ func newScanner(win *window, f File, h segHeader) scanner {
 }
 
 // next verifies the record at offset and, unless it is the end or a fault,
-// moves on. The error is the file's, never about content.
+// moves on. The error is a read that failed, never about content.
 func (s *scanner) next() (record, error) {
 	rec := record{offset: s.offset}
 	b, err := s.win.at(s.offset, groupHeaderBytes)
@@ -89,6 +89,16 @@ func (s *scanner) next() (record, error) {
 
 func (r *record) fail(reason string, err error) {
 	r.kind, r.fault.reason, r.fault.err = foundFault, reason, err
+}
+
+// failed is fail, unless the bytes could not even be read: then the error is
+// returned.
+func (r *record) failed(reason string, err error) error {
+	if isUnreadable(err) {
+		return err
+	}
+	r.fail(reason, err)
+	return nil
 }
 
 // group verifies the group at offset.
@@ -154,11 +164,9 @@ func (s *scanner) entries(rec *record, chain uint32) (uint32, error) {
 	return crc32.Update(chain, castagnoli, pad), nil
 }
 
-// entryFault tells damaged content from a failing read, which is damage too if
-// the device says that it cannot give the sector back.
+// entryFault tells damaged content from a failing read.
 func (s *scanner) entryFault(rec *record, index wire.Index, err error) error {
-	rec.fail(fmt.Sprintf("entry %d does not verify", index), err)
-	return nil
+	return rec.failed(fmt.Sprintf("entry %d does not verify", index), err)
 }
 
 // mark verifies a group's mark against its header and the chain.
@@ -168,8 +176,7 @@ func (s *scanner) mark(rec *record, chain uint32) error {
 	off := s.offset + h.size() - n
 	b, err := s.win.exactly(off, int(n))
 	if err != nil {
-		rec.fail("a group's mark cannot be read", err)
-		return nil
+		return rec.failed("a group's mark is cut short", err)
 	}
 	m, ok := parseMark(b, placeSeed(s.seed, off), s.runs)
 	s.runs = m.runs
@@ -208,8 +215,7 @@ func (s *scanner) sealRecord(rec *record) error {
 	}
 	n := sealSize(b)
 	if b, err = s.win.exactly(s.offset, int(n)); err != nil {
-		rec.fail("a seal cannot be read", err)
-		return nil
+		return rec.failed("a seal is cut short", err)
 	}
 	v, ok := parseSeal(b, placeSeed(s.seed, s.offset))
 	chain := crc32.Update(s.chain, castagnoli, b[:n-8])
@@ -260,9 +266,12 @@ func (s *scanner) search(from int64) (evidence, error) {
 		ev.lastDirty = off + 8
 		switch le.Uint32(b) {
 		case recMark:
-			s.searchMark(&ev, off, int64(le.Uint32(b[4:])))
+			err = s.searchMark(&ev, off, int64(le.Uint32(b[4:])))
 		case recSeal:
-			s.searchSeal(&ev, off)
+			err = s.searchSeal(&ev, off)
+		}
+		if err != nil {
+			return ev, err
 		}
 	}
 	return ev, nil
@@ -278,18 +287,18 @@ func allZero(b []byte) bool {
 	return true
 }
 
-func (s *scanner) searchMark(ev *evidence, off, runs int64) {
+func (s *scanner) searchMark(ev *evidence, off, runs int64) error {
 	n := markFixedBytes + pairBytes*runs
 	if n > s.size-off {
-		return
+		return nil
 	}
 	b, err := s.win.exactly(off, int(n))
 	if err != nil {
-		return
+		return err
 	}
 	m, ok := parseMark(b, placeSeed(s.seed, off), nil)
 	if !ok {
-		return
+		return nil
 	}
 	if ev.synced.less(m.synced) {
 		ev.synced = m.synced
@@ -297,17 +306,19 @@ func (s *scanner) searchMark(ev *evidence, off, runs int64) {
 	if ev.first == 0 || m.first < ev.first {
 		ev.first = m.first
 	}
+	return nil
 }
 
-func (s *scanner) searchSeal(ev *evidence, off int64) {
-	b, err := s.win.exactly(off, sealFixedBytes)
-	if err != nil || sealSize(b) > s.size-off {
-		return
+func (s *scanner) searchSeal(ev *evidence, off int64) error {
+	b, err := s.win.at(off, sealFixedBytes)
+	if err != nil || len(b) < sealFixedBytes || sealSize(b) > s.size-off {
+		return err
 	}
 	if b, err = s.win.exactly(off, int(sealSize(b))); err != nil {
-		return
+		return err
 	}
 	if v, ok := parseSeal(b, placeSeed(s.seed, off)); ok && ev.synced.less(v.synced) {
 		ev.synced = v.synced
 	}
+	return nil
 }

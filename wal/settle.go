@@ -67,7 +67,8 @@ func (r *recovery) corrupt(end record, beyond evidence) error {
 
 func (r *recovery) searchFile(i int, from int64) (evidence, error) {
 	s := newScanner(&r.log.win, r.log.seg.file, segHeader{r.numbers[i], r.log.opt.Owner, r.log.seg.size})
-	return s.search(from)
+	ev, err := s.search(from)
+	return ev, unreadable(r.numbers[i], &record{offset: from}, err)
 }
 
 // searchSpare looks for signs of use in a segment beyond the active one: in
@@ -86,7 +87,7 @@ func (r *recovery) searchSpare(i int, thorough bool) (evidence, error) {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return ev, err
+	return ev, unreadable(r.numbers[i], &rec, err)
 }
 
 // settle makes sure that the disk holds what was found, and nothing else: the

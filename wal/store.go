@@ -59,10 +59,19 @@ func logExists(fs FS) (bool, error) {
 	return false, err
 }
 
+// Err returns what has stopped the store for ever, or nil. The log may have
+// fenced itself while it took over a segment, when no call could say so.
+func (s *Store) Err() error {
+	if s.fenced == nil {
+		s.fenced = s.log.fenced
+	}
+	return s.fenced
+}
+
 // Append is Log.Append.
 func (s *Store) Append(runs [][]byte) error {
-	if s.fenced != nil {
-		return s.fenced
+	if err := s.Err(); err != nil {
+		return err
 	}
 	return s.keep(s.log.Append(runs))
 }
@@ -70,8 +79,8 @@ func (s *Store) Append(runs [][]byte) error {
 // Sync is Log.Sync. A node that had to abstain and gets entries stored has
 // accepted them from a leader: its next vote is saved without that duty.
 func (s *Store) Sync() error {
-	if s.fenced != nil {
-		return s.fenced
+	if err := s.Err(); err != nil {
+		return err
 	}
 	grown := s.log.synced != s.log.end()
 	err := s.keep(s.log.Sync())
@@ -89,16 +98,16 @@ func (s *Store) Read(dst []byte, lo wire.Index, maxBytes int) ([]byte, error) {
 
 // SaveVote makes the vote durable.
 func (s *Store) SaveVote(v wire.Vote) error {
-	if s.fenced != nil {
-		return s.fenced
+	if err := s.Err(); err != nil {
+		return err
 	}
 	return s.keep(s.votes.Save(v))
 }
 
 // Seal is Log.Seal.
 func (s *Store) Seal() error {
-	if s.fenced != nil {
-		return s.fenced
+	if err := s.Err(); err != nil {
+		return err
 	}
 	return s.keep(s.log.Seal())
 }

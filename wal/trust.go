@@ -10,8 +10,8 @@ import (
 // operator removed a damaged vote file has nobody to learn from, and nobody
 // that it could have voted for. The vote is saved without the duty.
 func (s *Store) Trust(v wire.Vote) error {
-	if s.fenced != nil {
-		return s.fenced
+	if err := s.Err(); err != nil {
+		return err
 	}
 	s.untrusted = false
 	s.votes.Trust()

@@ -47,7 +47,6 @@ type Client struct {
 	closing    []net.Conn
 	sweepTimer *time.Timer
 	sweepArmed bool
-	lastErr    error // of the last node that failed, for messages
 }
 
 // Open starts a client and waits until one node has answered. It fails with
@@ -74,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	case <-wait.Done():
 	}
 	c.mu.Lock()
-	cause := withLast(wait.Err(), c.lastErr)
+	cause := withLast(wait.Err(), c.troubles())
 	c.mu.Unlock()
 	c.Close()
 	return nil, &Error{Op: "open client", Class: ClassUnavailable, Err: cause}
@@ -321,9 +320,12 @@ func (c *Client) finish(q *call, reply []byte, err error) {
 // giveUp ends a call whose caller does not wait any longer. If the request is
 // on its way, its slot and credits stay taken until the node answers.
 func (c *Client) giveUp(q *call, why error) {
-	stage := StageNotSent
+	stage, last := StageNotSent, q.cause
 	switch q.phase {
 	case phaseParked:
+		if now := c.troubles(); now != nil {
+			last = now
+		}
 		c.parked.remove(q)
 	case phaseQueued:
 		q.node.queue.remove(q)
@@ -333,6 +335,9 @@ func (c *Client) giveUp(q *call, why error) {
 	case phaseBackoff:
 		q.timer.Stop()
 	}
+	if last == nil && stage == StageNotSent && q.target != toEndpoint {
+		last = c.troubles()
+	}
 	d := Decide(Attempt{
 		Write: q.write(), Maybe: q.maybe, Stage: stage, Attempts: max(q.attempts, 1), Final: true,
 	})
@@ -340,10 +345,6 @@ func (c *Client) giveUp(q *call, why error) {
 	if class == ClassUnavailable && why == ErrClosed {
 		class = ClassClosed
 		why = nil
-	}
-	last := q.cause
-	if last == nil && stage == StageNotSent {
-		last = c.lastErr
 	}
 	c.finish(q, nil, c.report(q, class, withLast(why, last)))
 }
@@ -353,8 +354,56 @@ func withLast(why, last error) error {
 	if last == nil || why == nil {
 		return why
 	}
+	if errors.Is(why, context.DeadlineExceeded) {
+		return &timeOver{why, last}
+	}
 	return fmt.Errorf("%w; before that: %w", why, last)
 }
+
+// timeOver is a deadline with what kept a call waiting until then.
+type timeOver struct{ deadline, last error }
+
+func (e *timeOver) Error() string   { return "not in time: " + e.last.Error() }
+func (e *timeOver) Unwrap() []error { return []error{e.deadline, e.last} }
+
+// maxTroubles bounds how many nodes a message speaks of.
+const maxTroubles = 5
+
+// troubles says why no node could be asked: what is wrong with each that the
+// caller has named, in that order, or with the others if nothing is.
+func (c *Client) troubles() error {
+	var all []error
+	for _, list := range [][]*node{c.ring, c.members} {
+		for _, n := range list {
+			if n.trouble != nil && len(all) < maxTroubles {
+				all = append(all, fmt.Errorf("%s: %w", n.addr, n.trouble))
+			}
+		}
+		if all != nil {
+			break
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return severalErrors(all)
+}
+
+// severalErrors is as errors.Join, in one line.
+type severalErrors []error
+
+func (e severalErrors) Error() string {
+	text := e[0].Error()
+	for _, err := range e[1:] {
+		text += "; " + err.Error()
+	}
+	return text
+}
+
+func (e severalErrors) Unwrap() []error { return e }
 
 // later dispatches a call again after a random part of bound.
 func (c *Client) later(q *call, bound time.Duration) {

@@ -255,7 +255,7 @@ func (k *conn) answer(f wire.Frame) error {
 	}
 	if f.Type != wire.FrameError {
 		if q.target == toLeader {
-			k.client.probeRound, k.client.lastErr = 0, nil
+			k.client.probeRound, k.node.trouble = 0, nil
 		}
 		k.client.finish(q, f.Body, nil)
 		return nil

@@ -221,6 +221,9 @@ func TestConfig(t *testing.T) {
 	f(Config{}, "no endpoints")
 	f(Config{Endpoints: []string{"host"}}, "want host:port")
 	f(Config{Endpoints: []string{"host:"}}, "port is missing")
+	f(Config{Endpoints: []string{"host:http"}}, `"http" is no port`)
+	f(Config{Endpoints: []string{"host:65536"}}, `"65536" is no port`)
+	f(Config{Endpoints: []string{"host:0"}}, `"0" is no port`)
 	f(Config{Endpoints: []string{"h:1"}, Timeout: -1}, "negative")
 	f(Config{Endpoints: []string{"h:1"}, Name: strings.Repeat("n", 65)}, "at most 64")
 }

@@ -204,6 +204,7 @@ func (c *Client) probed(n *node, body []byte, err error) {
 		return
 	}
 	c.learn(&st)
+	n.trouble = leaderless(&st)
 	if l := c.leaderOf(n, &st); l != nil && !l.suspect() && l.retryAt <= c.now() {
 		if c.leader == nil || st.Term > c.leaderTerm {
 			c.leaderTerm = st.Term
@@ -213,6 +214,21 @@ func (c *Client) probed(n *node, body []byte, err error) {
 		c.hurryProbe()
 	}
 	c.unlock()
+}
+
+// leaderless says why a node that answered is of no help, or nil if it named a
+// leader.
+func leaderless(st *wire.NodeStatus) error {
+	switch {
+	case st.Role == wire.RoleLeader || st.Leader != 0:
+		return nil
+	case st.State == wire.StateFenced:
+		return &wire.Error{Code: wire.CodeFenced, Text: "its disk has failed and it knows no leader"}
+	case st.Cluster.IsZero():
+		return &wire.Error{Code: wire.CodeUnavailable, Text: "it waits for the other nodes of its cluster"}
+	default:
+		return &wire.Error{Code: wire.CodeUnavailable, Text: "it knows no leader"}
+	}
 }
 
 // hurryProbe ends the head start of the first node asked: it does not know.

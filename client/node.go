@@ -19,6 +19,7 @@ type node struct {
 	probing  bool // asked for the leader, not answered yet
 	failures int  // connections in a row that failed before they answered anything
 	retryAt  int64
+	trouble  error // why it could not be used last, nil if it could; for messages
 	queue    callList
 }
 
@@ -92,7 +93,7 @@ func (c *Client) serve(n *node, wait time.Duration) {
 		c.unlock()
 		return
 	}
-	n.conn = k
+	n.conn, n.trouble = k, nil
 	c.connected()
 	k.lastHeard = c.now()
 	k.admit()
@@ -165,7 +166,7 @@ func (c *Client) setBack(n *node, err error) {
 	n.failures++
 	n.retryAt = c.now() + int64(jitter(backoffAfter(n.failures)))
 	if err != nil {
-		c.lastErr = fmt.Errorf("%s: %w", n.addr, err)
+		n.trouble = err
 	}
 	c.notLeader(n)
 }
@@ -191,7 +192,7 @@ func (c *Client) lost(k *conn, err error) {
 	if !k.answered {
 		c.setBack(n, err)
 	} else {
-		c.lastErr = fmt.Errorf("%s: %w", n.addr, err)
+		n.trouble = err
 		c.notLeader(n)
 	}
 	waiting := n.queue

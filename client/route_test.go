@@ -225,6 +225,30 @@ func TestOpenFails(t *testing.T) {
 	f("version", "version mismatch", func(s *scripted) { s.ack.Version = 99 })
 }
 
+// An error about a leader that was not found says of every endpoint why it is
+// of no help.
+func TestNoLeaderText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := newNetwork(t, "n1:1", "n2:1", "n3:1")
+		nw.lead("")
+		nw.nodes["n1:1"].down = true
+		nw.nodes["n3:1"].refuse = &wire.Error{Code: wire.CodeUnexpected, Text: "this is the peer port"}
+		c := nw.open(t, "n1:1", "n2:1", "n3:1")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := c.Put(ctx, "k", nil)
+		want := "cannot put: unavailable: not in time: n1:1: cannot connect: connection refused; " +
+			"n2:1: unavailable: it waits for the other nodes of its cluster; " +
+			"n3:1: the node refused: unexpected frame: this is the peer port"
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnavailable) {
+			t.Error("the error does not wrap what it says")
+		}
+	})
+}
+
 // A node that accepts connections and never answers hello delays nothing but
 // itself.
 func TestSilentHello(t *testing.T) {

@@ -123,7 +123,7 @@ func (c *Client) doubt(k *conn) {
 	k.suspect = true
 	n := k.node
 	c.notLeader(n)
-	c.lastErr = errSilent
+	n.trouble = errSilent
 	for i := range k.slots {
 		s := &k.slots[i]
 		if q := s.call; q != nil && !q.write() {

@@ -246,8 +246,9 @@ func (n *Node) checkVote(st *raft.State, missing bool) error {
 		return fmt.Errorf("%w in %s, and a single node has no leader to learn from: if no other node ever used this folder or a copy of it, remove the file %q there and start again", ErrAbstain, n.cfg.DataDir, "vote")
 	}
 	n.log.Warn("starting without the vote file, which was removed", "event", "vote.removed", "term", uint64(st.Vote.Term))
-	st.Abstain = false
-	return n.store.Trust(st.Vote)
+	// A sole voter has nobody to learn from, and nobody that it could have voted for.
+	st.Abstain, st.Vote.Abstain = false, false
+	return n.store.SaveVote(st.Vote)
 }
 
 // bringUp opens the ports and starts every goroutine.

@@ -118,8 +118,7 @@
 // start both slots must be valid and equal, or slot 0 one version ahead: the
 // write of slot 1 had not come. Anything else means that a vote may have been
 // forgotten, and so does a log without a vote file: VoteState.Abstain. It
-// stays in the file, through restarts and new terms, until entries have been
-// stored, which such a node can only have accepted from a leader.
+// stays in the file, through restarts, until a vote is saved without it.
 //
 // # Identity
 //

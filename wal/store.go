@@ -10,12 +10,9 @@ import (
 // Store is a data folder's log and vote file together: what a replica keeps on
 // disk. A failure of either fences both. It is used by one goroutine at a time.
 type Store struct {
-	log   *Log
-	votes *Votes
-	// untrusted: the vote file may have forgotten a vote, and no entries have
-	// been accepted since.
-	untrusted bool
-	fenced    error
+	log    *Log
+	votes  *Votes
+	fenced error
 }
 
 // OpenStore opens or founds the vote file and the log. The vote file is made
@@ -30,9 +27,8 @@ func OpenStore(fs FS, opt Options) (*Store, *Recovered, VoteState, error) {
 		return nil, nil, state, err
 	}
 	if state.Fresh && used {
-		state.Abstain = true
-		votes.abstain = true
-		err = votes.Save(wire.Vote{})
+		state.Abstain, state.Vote.Abstain = true, true
+		err = votes.Save(state.Vote)
 	}
 	var log *Log
 	var rec *Recovered
@@ -42,7 +38,7 @@ func OpenStore(fs FS, opt Options) (*Store, *Recovered, VoteState, error) {
 	if err != nil {
 		return nil, nil, state, errors.Join(err, votes.Close())
 	}
-	return &Store{log: log, votes: votes, untrusted: state.Abstain}, rec, state, nil
+	return &Store{log: log, votes: votes}, rec, state, nil
 }
 
 // logExists reports whether the folder has segments.
@@ -76,19 +72,12 @@ func (s *Store) Append(runs [][]byte) error {
 	return s.keep(s.log.Append(runs))
 }
 
-// Sync is Log.Sync. A node that had to abstain and gets entries stored has
-// accepted them from a leader: its next vote is saved without that duty.
+// Sync is Log.Sync.
 func (s *Store) Sync() error {
 	if err := s.Err(); err != nil {
 		return err
 	}
-	grown := s.log.synced != s.log.end()
-	err := s.keep(s.log.Sync())
-	if err == nil && grown && s.untrusted {
-		s.untrusted = false
-		s.votes.Trust()
-	}
-	return err
+	return s.keep(s.log.Sync())
 }
 
 // Read is Log.Read. It works after a fence too.
@@ -96,7 +85,7 @@ func (s *Store) Read(dst []byte, lo wire.Index, maxBytes int) ([]byte, error) {
 	return s.log.Read(dst, lo, maxBytes)
 }
 
-// SaveVote makes the vote durable.
+// SaveVote makes the vote durable, and with it whether the node must abstain.
 func (s *Store) SaveVote(v wire.Vote) error {
 	if err := s.Err(); err != nil {
 		return err

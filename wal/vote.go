@@ -20,7 +20,7 @@ var voteMagic = [8]byte{'d', 'n', 'o', 'd', 'e', 'V', 'O', 'T'}
 
 // VoteState is what the vote file says at start.
 type VoteState struct {
-	Vote wire.Vote // zero if Fresh
+	Vote wire.Vote // zero if Fresh; its Abstain is that below
 	// Abstain: the file may have forgotten a vote. The node must not vote or
 	// pre-vote until it has accepted entries from a current leader; a single
 	// node must not start.
@@ -36,7 +36,6 @@ type Votes struct {
 	file    File
 	owner   wire.ReplicaID
 	version uint64
-	abstain bool // saved with every vote until trusted
 	fenced  error
 	buf     [slotBytes]byte
 }
@@ -45,7 +44,6 @@ type Votes struct {
 type slot struct {
 	version uint64
 	vote    wire.Vote
-	abstain bool
 	owner   wire.ReplicaID
 	format  uint32 // as read; zero: formatVersion
 }
@@ -118,7 +116,6 @@ func (v *Votes) load() (VoteState, error) {
 	}
 	st := judgeSlots(slots, valid)
 	v.version = max(slots[0].version, slots[1].version)
-	v.abstain = st.Abstain
 	return st, nil
 }
 
@@ -137,20 +134,23 @@ func readSlots(f File) (slots [2]slot, valid [2]bool) {
 // and slot 1 gets it before the next.
 func judgeSlots(slots [2]slot, valid [2]bool) VoteState {
 	a, b := slots[0], slots[1]
+	var st VoteState
 	switch {
 	case valid[0] && valid[1]:
-		ordered := a == b || a.version == b.version+1
-		best := a
+		st.Vote = a.vote
 		if b.version > a.version {
-			best = b
+			st.Vote = b.vote
 		}
-		return VoteState{Vote: best.vote, Abstain: !ordered || best.abstain}
+		st.Abstain = st.Vote.Abstain || a != b && a.version != b.version+1
 	case valid[0]:
-		return VoteState{Vote: a.vote, Abstain: true}
+		st.Vote, st.Abstain = a.vote, true
 	case valid[1]:
-		return VoteState{Vote: b.vote, Abstain: true}
+		st.Vote, st.Abstain = b.vote, true
+	default:
+		st.Abstain = true
 	}
-	return VoteState{Abstain: true}
+	st.Vote.Abstain = st.Abstain
+	return st
 }
 
 // Save makes the vote durable: slot 0, sync, slot 1, sync. A failure fences
@@ -163,7 +163,7 @@ func (v *Votes) Save(vote wire.Vote) error {
 }
 
 func (v *Votes) write(version uint64, vote wire.Vote) error {
-	s := slot{version: version, vote: vote, abstain: v.abstain, owner: v.owner}
+	s := slot{version: version, vote: vote, owner: v.owner}
 	for i := range 2 {
 		putSlot(v.buf[:], i, &s)
 		err := writeFull(v.file, v.buf[:], int64(i)*slotStride)
@@ -184,10 +184,6 @@ func (v *Votes) write(version uint64, vote wire.Vote) error {
 	return nil
 }
 
-// Trust says that the node has accepted entries from a current leader: votes
-// saved from now on no longer carry the duty to abstain.
-func (v *Votes) Trust() { v.abstain = false }
-
 // Close closes the file.
 func (v *Votes) Close() error { return v.file.Close() }
 
@@ -202,7 +198,7 @@ func putSlot(b []byte, number int, s *slot) {
 	le.PutUint64(b[32:], uint64(s.vote.For))
 	copy(b[40:], s.owner[:])
 	le.PutUint32(b[56:], 0)
-	if s.abstain {
+	if s.vote.Abstain {
 		le.PutUint32(b[56:], 1)
 	}
 	clear(b[60:68])
@@ -218,8 +214,7 @@ func parseSlot(b []byte, number int) (slot, bool) {
 	}
 	return slot{
 		version: le.Uint64(b[16:]),
-		vote:    wire.Vote{Term: wire.Term(le.Uint64(b[24:])), For: wire.NodeID(le.Uint64(b[32:]))},
+		vote:    wire.Vote{Term: wire.Term(le.Uint64(b[24:])), For: wire.NodeID(le.Uint64(b[32:])), Abstain: le.Uint32(b[56:]) != 0},
 		owner:   wire.ReplicaID(b[40:56]),
-		abstain: le.Uint32(b[56:]) != 0,
 	}, true
 }

@@ -42,6 +42,10 @@ type TermRun struct {
 type Vote struct {
 	Term Term
 	For  NodeID
+	// Abstain: a vote may have been forgotten, and nothing was heard since from
+	// a leader that makes up for it. Stored with the vote, so that a restart
+	// does not end the duty.
+	Abstain bool
 }
 
 // Role is a member's part in the configuration.

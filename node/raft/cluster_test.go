@@ -34,12 +34,11 @@ type node struct {
 	cfg  Config
 	boot wire.Membership
 
-	vote    wire.Vote
-	voted   bool
-	log     []stored
-	ops     []storeOp
-	hang    bool // the disk takes batches and completes none
-	abstain bool // next start finds damaged vote slots
+	vote  wire.Vote
+	voted bool
+	log   []stored
+	ops   []storeOp
+	hang  bool // the disk takes batches and completes none
 
 	rd Ready
 }
@@ -95,7 +94,7 @@ func (net *network) node(id wire.NodeID) *node { return net.nodes[id-1] }
 
 // start builds a core from the disk.
 func (n *node) start(fresh bool) error {
-	st := State{Vote: n.vote, Abstain: n.abstain, Fresh: fresh, First: 1, Last: wire.Index(len(n.log)), Members: n.boot}
+	st := State{Vote: n.vote, Abstain: n.vote.Abstain, Fresh: fresh, First: 1, Last: wire.Index(len(n.log)), Members: n.boot}
 	for _, e := range n.log {
 		if k := len(st.Runs); k == 0 || st.Runs[k-1].Term != e.term {
 			st.Runs = append(st.Runs, wire.TermRun{First: e.index, Term: e.term})

@@ -117,7 +117,7 @@ func (r *Raft) durableGrew() {
 	}
 	if t, _ := r.log.term(ack); r.abstain && ack > 0 && t == r.term {
 		r.abstain = false
-		r.voteChanged() // writes both slots anew
+		r.voteChanged() // so that the slots no longer say it
 	}
 }
 

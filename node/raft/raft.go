@@ -381,7 +381,7 @@ func (r *Raft) Ready(rd *Ready) {
 		r.seq++
 		rd.Seq = r.seq
 		rd.SaveVote, r.voteDirty = r.voteDirty, false
-		rd.Vote = wire.Vote{Term: r.term, For: r.vote}
+		rd.Vote = wire.Vote{Term: r.term, For: r.vote, Abstain: r.abstain}
 		rd.Append = r.log.handOut(rd.Append, r.seq, r.ticks)
 	}
 	rd.Now, r.out = r.out, rd.Now

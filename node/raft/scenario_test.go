@@ -122,7 +122,7 @@ func (s *scenario) faults(d *directive) bool {
 		net.node(id).crash()
 	case "restart": // ID [abstain=1]
 		n := net.node(id)
-		n.abstain = d.number("abstain", 0) == 1
+		n.vote.Abstain = n.vote.Abstain || d.number("abstain", 0) == 1
 		if err := n.start(false); err != nil {
 			net.printf("%v", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -396,11 +397,12 @@ func (c *Client) troubles() error {
 type severalErrors []error
 
 func (e severalErrors) Error() string {
-	text := e[0].Error()
+	var text strings.Builder
+	text.WriteString(e[0].Error())
 	for _, err := range e[1:] {
-		text += "; " + err.Error()
+		text.WriteString("; " + err.Error())
 	}
-	return text
+	return text.String()
 }
 
 func (e severalErrors) Unwrap() []error { return e }

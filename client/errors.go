@@ -25,6 +25,10 @@ var (
 	ErrClosed         = errors.New("the client is closed") // Close was called; not carried out
 )
 
+// ErrNoLeader is a cause, besides the class ErrUnavailable: of the nodes that
+// could be asked none knew a leader. It takes a majority of them to have one.
+var ErrNoLeader = errors.New("knows no leader")
+
 // Class is the kind of an Error.
 type Class uint8
 

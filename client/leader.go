@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/dnode-engine/dnode/wire"
@@ -223,11 +224,11 @@ func leaderless(st *wire.NodeStatus) error {
 	case st.Role == wire.RoleLeader || st.Leader != 0:
 		return nil
 	case st.State == wire.StateFenced:
-		return &wire.Error{Code: wire.CodeFenced, Text: "its disk has failed and it knows no leader"}
+		return fmt.Errorf("%w: its disk has failed", ErrNoLeader)
 	case st.Cluster.IsZero():
-		return &wire.Error{Code: wire.CodeUnavailable, Text: "it waits for the other nodes of its cluster"}
+		return fmt.Errorf("%w: it waits for the other nodes of its cluster", ErrNoLeader)
 	default:
-		return &wire.Error{Code: wire.CodeUnavailable, Text: "it knows no leader"}
+		return ErrNoLeader
 	}
 }
 

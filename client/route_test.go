@@ -238,12 +238,12 @@ func TestNoLeaderText(t *testing.T) {
 		defer cancel()
 		_, err := c.Put(ctx, "k", nil)
 		want := "cannot put: unavailable: not in time: n1:1: cannot connect: connection refused; " +
-			"n2:1: unavailable: it waits for the other nodes of its cluster; " +
+			"n2:1: knows no leader: it waits for the other nodes of its cluster; " +
 			"n3:1: the node refused: unexpected frame: this is the peer port"
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnavailable) {
+		if !errors.Is(err, ErrNoLeader) || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnavailable) {
 			t.Error("the error does not wrap what it says")
 		}
 	})

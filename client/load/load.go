@@ -183,7 +183,7 @@ func codeOf(err error) string {
 	var e *client.Error
 	switch {
 	case errors.As(err, &e):
-		if e.Code != 0 {
+		if e.Code != 0 && e.Code.String() != e.Class.String() {
 			return e.Class.String() + ": " + e.Code.String()
 		}
 		return e.Class.String()

@@ -183,7 +183,7 @@ func TestErrorsAreCounted(t *testing.T) {
 		if res.Ops != 800 || res.Errors != 200 || res.Unknown != 100 || res.Histogram.Count() != 800 {
 			t.Errorf("%+v", res)
 		}
-		if res.ErrorsByCode["outcome unknown"] != 100 || res.ErrorsByCode["busy: busy"] != 100 || len(res.Codes()) != 2 {
+		if res.ErrorsByCode["outcome unknown"] != 100 || res.ErrorsByCode["busy"] != 100 || len(res.Codes()) != 2 {
 			t.Errorf("%v", res.ErrorsByCode)
 		}
 	})

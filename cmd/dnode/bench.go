@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -72,6 +73,12 @@ func (f *benchFlags) run(cmd *cobra.Command, con *console) error {
 	if cfg.Conns < 1 || cfg.Clients < 1 || cfg.Keys < 1 || cfg.Total == 0 && cfg.Duration <= 0 {
 		return usagef("--conns, --clients, --keys and --duration must be above zero")
 	}
+	if cfg.KeySize < 1 || cfg.ValueSize < 1 {
+		return usagef("--key-size and --val-size must be above zero")
+	}
+	if cfg.ValueSize > maxValueBytes || cfg.KeySize > maxValueBytes {
+		return usagef("--key-size %d and --val-size %d are too large: both together may be about %d", cfg.KeySize, cfg.ValueSize, maxValueBytes)
+	}
 	cfg.Endpoints, cfg.Timeout = f.to.endpoints, f.to.timeout
 	cfg.Consistency = f.level.options(&f.to).Consistency
 	cfg.Progress = func(p load.Progress) {
@@ -92,7 +99,7 @@ func (f *benchFlags) run(cmd *cobra.Command, con *console) error {
 		return err
 	}
 	if res.Ops == 0 {
-		return &exitError{exitUnavailable, fmt.Errorf("not one operation succeeded: %v", res.ErrorsByCode)}
+		return &exitError{exitUnavailable, fmt.Errorf("not one operation succeeded: %s", strings.Join(res.Codes(), ", "))}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dnode-engine/dnode/client"
+	"github.com/dnode-engine/dnode/node"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -33,6 +34,41 @@ func dnode(t *testing.T, env []string, line string) said {
 	con := &console{in: strings.NewReader(""), out: &out, err: &talk, env: env}
 	code := run(context.Background(), con, strings.Fields(line))
 	return said{code, out.String(), talk.String()}
+}
+
+// A value that can only be too large is not read to its end.
+func TestEndlessStdin(t *testing.T) {
+	var out, talk bytes.Buffer
+	con := &console{in: endless{}, out: &out, err: &talk}
+	code := run(context.Background(), con, []string{"put", "k", "-"})
+	if code != exitUsage || !strings.Contains(talk.String(), "larger than 1048576 bytes") {
+		t.Errorf("exit code %d: %s", code, talk.String())
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// --version says what the command says.
+func TestVersionFlag(t *testing.T) {
+	if flag, command := dnode(t, nil, "--version"), dnode(t, nil, "version"); flag != command || flag.code != 0 {
+		t.Errorf("--version: %+v, version: %+v", flag, command)
+	}
+}
+
+func TestLeaderless(t *testing.T) {
+	f := func(want string, members ...member) {
+		t.Helper()
+		if got := leaderless(members); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	lead, follow, gone := member{ID: 1, Role: "leader", State: "ok"}, member{ID: 2, Role: "follower", State: "ok"}, member{ID: 3, Role: "unknown", State: "unreachable"}
+	f("", lead)
+	f("", follow, gone, lead)
+	f("no leader: 1 of 3 members take part, it needs 2 that reach each other", follow, gone, gone)
+	f("n1 waits for the other nodes of its --cluster; its log and /readyz name them", member{Name: "n1", Role: "follower", State: "ok"})
 }
 
 // golden compares with testdata/name, which is reviewed as a diff.
@@ -161,7 +197,15 @@ func TestMistakes(t *testing.T) {
 	f("get k --timeout soon", `invalid argument "soon"`)
 	f("get k --timeout -1s", "--timeout -1s: it must be above zero")
 	f("get k -e localhost", `endpoint "localhost"`)
+	f("get k -e localhost:http", `endpoint "localhost:http": "http" is no port`)
+	f("put -k v", `see "dnode put --help"`)
+	f("put -k v", `unknown shorthand flag: 'k' in -k; put -- before words that begin with "-"`)
+	f("scan --limit x", `invalid argument "x" for "--limit" flag: invalid syntax`)
+	f("get k --timeout 5", `flag: missing unit in duration "5"`)
 	f("scan --limit -1", "--limit -1")
+	f("bench put --key-size 0", "--key-size and --val-size must be above zero")
+	f("bench put --val-size 0", "--key-size and --val-size must be above zero")
+	f("bench put --val-size 2000000", "too large")
 	f("status now", "takes no arguments")
 	f("version -o raw", "none of table, json")
 }
@@ -179,7 +223,9 @@ func TestEnvironment(t *testing.T) {
 	f("DNODE_OUTPUT=yaml", "version -o table", 0, "") // the flag wins
 	f("DNODE_TIMEOUT=soon", "get k", exitUsage, `environment variable DNODE_TIMEOUT="soon"`)
 	f("DNODE_ENDPOINT=a", "version", 0, `unknown environment variable DNODE_ENDPOINT is ignored (did you mean "DNODE_ENDPOINTS"?)`)
+	f("DNODE_TIMEOUT=5", "get k", exitUsage, `DNODE_TIMEOUT="5": missing unit in duration "5"`)
 	f("DNODE_HELP=true", "version", 0, "")
+	f("DNODE_VERSION=1.2", "", 0, "") // and not for the flag
 	f("DNODE_ENDPOINTS=nonsense", "get k", exitUsage, `endpoint "nonsense"`)
 	if got := dnode(t, []string{"DNODE_OUTPUT=json"}, "version"); !strings.HasPrefix(got.out, `{"version":`) {
 		t.Errorf("DNODE_OUTPUT=json: got %q", got.out)
@@ -199,6 +245,9 @@ func TestExitCodes(t *testing.T) {
 	f(missing("get", "k"), exitNotFound)
 	f(&client.ConditionError{}, exitCondition)
 	f(&client.Error{Class: client.ClassUnavailable}, exitUnavailable)
+	f(&client.Error{Class: client.ClassRefused}, exitUsage) // before anything was sent
+	f(&client.Error{Class: client.ClassRefused, Code: 7}, exitOther)
+	f(fmt.Errorf("cannot start: %w", node.ErrAbstain), exitCorruption)
 	f(&client.Error{Class: client.ClassBusy}, exitUnavailable)
 	f(&client.Error{Class: client.ClassUnknown, Err: context.DeadlineExceeded}, exitUnknown)
 	f(&client.Error{Class: client.ClassTooLarge}, exitUsage)
@@ -220,6 +269,12 @@ func TestReport(t *testing.T) {
 	f(errors.New("one\ntwo"), "dnode: one; two\n")
 	f(fmt.Errorf("cannot write: %w", syscall.EPIPE), "")
 	f(&client.Error{Op: "put", Class: client.ClassBusy}, "dnode: cannot put: busy; try again later\n")
+	f(&client.Error{Op: "put", Class: client.ClassUnavailable, Err: syscall.ECONNREFUSED},
+		"dnode: cannot put: unavailable: connection refused; is a node running there? \"dnode serve\" starts one, --endpoints names others\n")
+	f(&client.Error{Op: "put", Class: client.ClassUnavailable, Err: client.ErrNoLeader},
+		"dnode: cannot put: unavailable: knows no leader; a majority of the nodes must run and reach each other; \"dnode status\" shows them\n")
+	f(&client.Error{Op: "put", Class: client.ClassUnavailable, Err: errors.New("this is the peer port")},
+		"dnode: cannot put: unavailable: this is the peer port\n")
 }
 
 func TestDidYouMean(t *testing.T) {

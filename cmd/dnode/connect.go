@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,17 +48,7 @@ func (t *target) open(ctx context.Context) (*client.Client, error) {
 	if err != nil && !errors.As(err, &typed) {
 		return nil, usagef("%v", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach %s: %w", list(t.endpoints), err)
-	}
-	return c, nil
-}
-
-func list(names []string) string {
-	if len(names) == 1 {
-		return names[0]
-	}
-	return fmt.Sprintf("any of %v", names)
+	return c, err
 }
 
 // level is the --consistency flag.

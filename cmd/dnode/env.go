@@ -32,7 +32,7 @@ func applyEnv(cmd *cobra.Command, con *console) error {
 	var err error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		value, ok := env[variable(f.Name)]
-		if !ok || f.Changed || f.Name == "help" || err != nil {
+		if !ok || f.Changed || f.Name == "help" || f.Name == "version" || err != nil {
 			return
 		}
 		if e := cmd.Flags().Set(f.Name, value); e != nil {
@@ -46,9 +46,9 @@ func applyEnv(cmd *cobra.Command, con *console) error {
 func cause(err error) string {
 	text := err.Error()
 	if _, after, ok := strings.Cut(text, "flag: "); ok {
-		return after
+		text = after
 	}
-	return text
+	return plain(text)
 }
 
 func warnUnknown(root *cobra.Command, con *console, env map[string]string) {

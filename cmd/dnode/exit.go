@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/dnode-engine/dnode/client"
+	"github.com/dnode-engine/dnode/node"
 	"github.com/dnode-engine/dnode/wal"
 )
 
@@ -49,10 +51,11 @@ var codes = []struct {
 	{client.ErrNotFound, exitNotFound, ""},
 	{client.ErrConditionFailed, exitCondition, ""},
 	{client.ErrOutcomeUnknown, exitUnknown, ""},
-	{client.ErrUnavailable, exitUnavailable, `is a node running there? "dnode serve" starts one, --endpoints names others`},
+	{client.ErrUnavailable, exitUnavailable, ""}, // see adviseUnavailable
 	{client.ErrBusy, exitUnavailable, "try again later"},
 	{client.ErrTooLarge, exitUsage, ""},
 	{client.ErrCorrupt, exitCorruption, "stop that node and run \"dnode wal verify\" on its data folder"},
+	{node.ErrAbstain, exitCorruption, ""},
 	{client.ErrNoSpace, exitOther, "free some space on the node's disk"},
 	{context.DeadlineExceeded, exitUnavailable, "raise --timeout, or look at \"dnode status\""},
 }
@@ -72,12 +75,31 @@ func exitCode(err error) (code int, next string) {
 	case errors.As(err, &damage):
 		return exitCorruption, ""
 	}
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Class == client.ClassRefused && refused.Code == 0 {
+		return exitUsage, "" // before anything was sent
+	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {
-			return c.code, c.next
+			return c.code, cmp.Or(c.next, adviseUnavailable(c.code, err))
 		}
 	}
 	return exitOther, ""
+}
+
+// adviseUnavailable says what to do when no node served a request, unless the
+// nodes have said that themselves.
+func adviseUnavailable(code int, err error) string {
+	switch {
+	case code != exitUnavailable:
+		return ""
+	case errors.Is(err, client.ErrNoLeader):
+		return `a majority of the nodes must run and reach each other; "dnode status" shows them`
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return `is a node running there? "dnode serve" starts one, --endpoints names others`
+	default:
+		return ""
+	}
 }
 
 // report tells a user about err in one line and returns the exit code. A reader

@@ -43,8 +43,19 @@ func flagError(cmd *cobra.Command, err error) error {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 		text = fmt.Sprintf("unknown flag --%s%s", name, didYouMean(name, known))
+	} else if strings.HasPrefix(text, "unknown shorthand flag: ") {
+		text += `; put -- before words that begin with "-"`
 	}
+	text = plain(text)
 	return usagef("%s; see %q", text, cmd.CommandPath()+" --help")
+}
+
+// plain takes the names of Go's packages out of what they say of a value.
+func plain(text string) string {
+	if before, after, ok := strings.Cut(text, "strconv."); ok {
+		return before + after[strings.LastIndex(after, ": ")+2:]
+	}
+	return strings.Replace(text, "time: ", "", 1)
 }
 
 // didYouMean returns ", did you mean …?" with the nearest of the words, or

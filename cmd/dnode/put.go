@@ -41,14 +41,21 @@ func addFormat(cmd *cobra.Command, format *string) {
 	cmd.Flags().VarP(oneOf(format, asTable, asJSON, asRaw), "output", "o", "how to print")
 }
 
+// maxValueBytes is more than a value may have: a command, that is key and value,
+// has at most so many.
+const maxValueBytes = 1 << 20
+
 // valueArg returns a value given as an argument, or stdin for "-".
 func valueArg(con *console, arg string) ([]byte, error) {
 	if arg != "-" {
 		return []byte(arg), nil
 	}
-	value, err := io.ReadAll(con.in)
+	value, err := io.ReadAll(io.LimitReader(con.in, maxValueBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the value from stdin: %w", err)
+	}
+	if len(value) > maxValueBytes {
+		return nil, usagef("the value on stdin is larger than %d bytes: no value can be", maxValueBytes)
 	}
 	return value, nil
 }

@@ -44,6 +44,9 @@ func newStatus(con *console) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if note := leaderless(members); note != "" {
+					fmt.Fprintf(con.err, "dnode: %s\n", note)
+				}
 				if format == asJSON {
 					return writeJSON(con.out, members)
 				}
@@ -110,6 +113,24 @@ func (m *member) refresh(ctx context.Context, c *client.Client) {
 		self.Client, self.Peer = m.Client, m.Peer
 		*m = self
 	}
+}
+
+// leaderless says what keeps a cluster from serving, or nothing if it has a
+// leader.
+func leaderless(members []member) string {
+	answering := 0
+	for _, m := range members {
+		if m.Role == "leader" {
+			return ""
+		}
+		if m.State == "ok" || m.State == "nospace" {
+			answering++
+		}
+	}
+	if len(members) == 1 && members[0].ID == 0 {
+		return fmt.Sprintf("%s waits for the other nodes of its --cluster; its log and /readyz name them", members[0].Name)
+	}
+	return fmt.Sprintf("no leader: %d of %d members take part, it needs %d that reach each other", answering, len(members), len(members)/2+1)
 }
 
 func printMembers(con *console, members []member) error {

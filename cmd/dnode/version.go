@@ -27,12 +27,16 @@ func newVersion(con *console) *cobra.Command {
 			if format == asJSON {
 				return writeJSON(con.out, b)
 			}
-			_, err := fmt.Fprintf(con.out, "dnode %s %s %s\n", b.Version, b.Go, b.Platform)
+			_, err := fmt.Fprintln(con.out, b)
 			return err
 		},
 	}
 	cmd.Flags().VarP(oneOf(&format, asTable, asJSON), "output", "o", "how to print")
 	return cmd
+}
+
+func (b build) String() string {
+	return fmt.Sprintf("dnode %s %s %s", b.Version, b.Go, b.Platform)
 }
 
 // thisBuild reads what the go command has stamped into the binary.

@@ -15,6 +15,10 @@ func (r *Raft) Membership() (*wire.Membership, wire.Index) {
 	return &c.Members, c.Index
 }
 
+// MembershipChanges returns how often the effective configuration has changed.
+// Its index alone does not tell: another leader's entry may take the same place.
+func (r *Raft) MembershipChanges() uint64 { return r.changes }
+
 // checkConfig decides whether the proposed configuration may follow the
 // current one: one at a time; voters change only through a joint configuration
 // (thesis 4.3), and only after the leader committed in its term (M1).
@@ -140,6 +144,7 @@ func (r *Raft) rebuildPeers() {
 		peers = append(peers, p)
 	}
 	r.peers = peers
+	r.changes++
 }
 
 // find returns the peer with the given id, or nil.

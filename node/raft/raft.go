@@ -54,6 +54,7 @@ type Raft struct {
 	// by id and has one element for each member of the newest.
 	configs []ConfigAt
 	peers   []peer
+	changes uint64 // of the configuration in force
 }
 
 type waiting struct {

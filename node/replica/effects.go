@@ -18,8 +18,8 @@ func (r *Replica) Effects() *Effects {
 	if r.fenced == nil {
 		r.serveReads()
 	}
-	if _, at := r.raft.Membership(); at != r.members {
-		r.members = at
+	if n := r.raft.MembershipChanges(); n != r.changes {
+		r.changes = n
 		r.fx.Membership = true
 	}
 	for i := range r.peers {

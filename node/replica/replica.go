@@ -33,7 +33,7 @@ type Replica struct {
 	applied wire.Index
 	// founded is set once a configuration entry with a cluster id was applied.
 	founded bool
-	members wire.Index // index of the configuration that the shell was told of
+	changes uint64 // of the configuration, as far as the shell was told
 
 	leaderTerm wire.Term // the term this member leads, else zero
 	timeBase   uint64    // the log's time when leaderTerm began
@@ -276,6 +276,7 @@ func (r *Replica) followLeadership() {
 	r.leaderTerm = 0
 	r.dropReads()
 	if term != 0 {
+		r.abandonWrites(r.raft.Status().Last+1, "the entry was removed from the log of this node")
 		r.timeBase, r.timeStart = r.raft.LastTime(), r.now
 		r.leaderTerm = term
 		r.raft.SetStamp(r.time())

@@ -146,8 +146,13 @@ func Recovered(log *wal.Recovered, votes wal.VoteState, boot wire.Membership) (r
 		if err != nil {
 			return replica.State{}, fmt.Errorf("cannot read configuration entry %d: %w", c.Index, err)
 		}
-		if st.MembersIndex != 0 {
+		switch {
+		case st.MembersIndex != 0:
 			st.Older = append(st.Older, replica.ConfigAt{Index: st.MembersIndex, Members: st.Members})
+		case log.First == 1: // the founding entry: another leader's may yet take its place
+			founders := m
+			founders.Cluster = wire.ClusterID{}
+			st.Older = append(st.Older, replica.ConfigAt{Members: founders})
 		}
 		st.MembersIndex, st.Members = c.Index, m
 	}

@@ -1,0 +1,41 @@
+package disk_test
+
+import (
+	"testing"
+
+	"github.com/dnode-engine/dnode/node/disk"
+	"github.com/dnode-engine/dnode/node/raft"
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// TestFoundingEntryCanBeTakenBack restarts a member that wrote the first
+// configuration and lost it to another leader, who has only begun.
+func TestFoundingEntryCanBeTakenBack(t *testing.T) {
+	members := wire.Membership{NextID: 4, Cluster: wire.ClusterID{1}}
+	for id := wire.NodeID(1); id <= 3; id++ {
+		members.Members = append(members.Members, wire.Member{ID: id, Name: string(rune('a' + id)), Role: wire.Voter})
+	}
+	found := &wal.Recovered{
+		First: 1, Last: 2, Runs: []wire.TermRun{{First: 1, Term: 1}},
+		Configs: []wal.ConfigEntry{{Index: 2, Term: 1, Payload: wire.AppendMembership(wire.AppendTime(nil, 1), &members)}},
+	}
+	st, err := disk.Recovered(found, wal.VoteState{Vote: wire.Vote{Term: 1, For: 3}}, wire.Membership{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, err := raft.New(raft.Config{ID: 3, ElectionTicks: 10, HeartbeatTicks: 2, MaxAppendBytes: 1, MaxInflightBytes: 1, MaxUncommittedBytes: 1, TailBytes: 1}, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, at := core.Membership(); at != 2 || m.Cluster != members.Cluster {
+		t.Fatalf("recovered cluster %v from entry %d", m.Cluster, at)
+	}
+	noop := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryNoop, Index: 1, Term: 2}, wire.AppendTime(nil, 1), nil)
+	if err := core.Step(&wire.PeerMessage{Type: wire.FrameAppend, From: 1, Term: 2, Entries: noop}); err != nil {
+		t.Fatal(err)
+	}
+	if m, at := core.Membership(); at != 0 || !m.Cluster.IsZero() || len(m.Members) != 3 {
+		t.Fatalf("cluster %v of %d members is in force from entry %d, which is no longer in the log", m.Cluster, len(m.Members), at)
+	}
+}

@@ -47,13 +47,17 @@ func (r *Raft) sticky() bool {
 	if r.role == Leader {
 		return true
 	}
-	return r.sinceLeader < r.cfg.ElectionTicks || r.everHeard && r.now < r.heard+r.cfg.LeaseNanos
+	return r.sinceLeader < r.cfg.ElectionTicks || r.everHeard && r.now < r.heard+r.promised()
 }
+
+// promised is how long this node's answers bind it on its own clock: a quarter
+// longer than the lease they confirm, since the leader's clock may be slower.
+func (r *Raft) promised() int64 { return r.cfg.LeaseNanos + r.cfg.LeaseNanos/4 }
 
 // silent reports whether this node was restarted less than an election timeout
 // ago: before that it may have confirmed a lease that it does not know of.
 func (r *Raft) silent() bool {
-	return r.restarted && (r.silentTicks > 0 || r.started >= 0 && r.now < r.started+r.cfg.LeaseNanos)
+	return r.restarted && (r.silentTicks > 0 || r.started >= 0 && r.now < r.started+r.promised())
 }
 
 // mayVote reports whether this node may take part in an election at all.

@@ -107,7 +107,7 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 // notReady returns why this node should not be sent requests.
 func (n *Node) notReady() []string {
 	s := n.published.get()
-	var reasons []string
+	reasons := []string{}
 	add := func(bad bool, format string, args ...any) {
 		if bad {
 			reasons = append(reasons, fmt.Sprintf(format, args...))

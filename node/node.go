@@ -372,6 +372,7 @@ func (n *Node) newReplica(st *raft.State, boot wire.Membership) (*replica.Replic
 			TailBytes:           n.cfg.Limits.TailBytes,
 		},
 	}
+	cfg.ClientAddr = n.self.Load().clientAddr
 	fillRandom(cfg.NewCluster[:])
 	var sm replica.StateMachine = kv.New()
 	if n.cfg.NewStateMachine != nil {

@@ -99,6 +99,29 @@ func TestRestartFindsEverything(t *testing.T) {
 	}
 }
 
+// The configuration keeps the address that a member had when it was written;
+// status tells the one that it has.
+func TestStatusNamesThePresentAddress(t *testing.T) {
+	cfg := testConfig(t, "n1")
+	for range 2 {
+		n := start(t, cfg)
+		eventually(t, "status", func() error {
+			st := n.Status()
+			if len(st.Members) != 1 || st.Members[0].ClientAddr != n.ClientAddr() {
+				return fmt.Errorf("members %+v, want one on %s", st.Members, n.ClientAddr())
+			}
+			return nil
+		})
+		eventually(t, "ready", func() error {
+			if v := n.statusView(); v.NotReady == nil || len(v.NotReady) > 0 {
+				return fmt.Errorf("not_ready is %#v, want an empty list", v.NotReady)
+			}
+			return nil
+		})
+		shutdown(t, n)
+	}
+}
+
 func TestFolderRefusals(t *testing.T) {
 	cfg := testConfig(t, "n1")
 	n := start(t, cfg)

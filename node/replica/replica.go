@@ -94,7 +94,11 @@ func New(cfg Config, sm StateMachine, st State) (*Replica, error) {
 	if cfg.MaxReads == 0 {
 		cfg.MaxReads = defaultMaxReads
 	}
-	return &Replica{cfg: cfg, raft: core, sm: sm}, nil
+	r := &Replica{cfg: cfg, raft: core, sm: sm}
+	if cfg.ClientAddr != "" {
+		r.clients = append(r.clients, clientAddr{cfg.Raft.ID, cfg.ClientAddr})
+	}
+	return r, nil
 }
 
 // Begin starts a batch of events at the given time, in nanoseconds of a clock

@@ -65,6 +65,13 @@ func TestFollowerNamesTheLeader(t *testing.T) {
 	if e := c.at(1).refused(2, wire.CodeNotLeader); e.Leader != "moved:1" {
 		t.Fatalf("leader %q", e.Leader)
 	}
+	rep := c.at(1).rep
+	if st := rep.Status(); st.Members[1].ClientAddr != "moved:1" || st.Members[2].ClientAddr != "host3:7400" {
+		t.Errorf("status names %+v", st.Members)
+	}
+	if m := rep.Membership(); m.Members[1].ClientAddr != "host2:7400" {
+		t.Errorf("the configuration was changed: %+v", m.Members)
+	}
 }
 
 func TestNobodyLeads(t *testing.T) {

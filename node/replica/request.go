@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"github.com/dnode-engine/dnode/node/raft"
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -227,15 +229,15 @@ func (r *Replica) status(q request) {
 	r.reply(q, start, 0)
 }
 
-// Status describes this member. Its Members are shared with the replica and
-// must not be changed.
+// Status describes this member. Its Members have the client addresses that they
+// said last; they are shared with the replica and must not be changed.
 func (r *Replica) Status() wire.NodeStatus {
 	st := r.raft.Status()
 	m := r.Membership()
 	s := wire.NodeStatus{
 		Name: r.cfg.Name, ID: r.cfg.Raft.ID, Role: wire.RoleFollower, State: wire.StateOK,
 		Term: st.Term, Leader: st.Leader, Commit: st.Commit, Applied: r.applied, Last: st.Last,
-		Hash: r.sm.Hash(), Cluster: m.Cluster, Members: m.Members,
+		Hash: r.sm.Hash(), Cluster: m.Cluster, Members: r.reachable(m.Members),
 	}
 	self := m.Find(s.ID)
 	switch {
@@ -256,6 +258,23 @@ func (r *Replica) Status() wire.NodeStatus {
 		s.State = wire.StateAbstaining
 	}
 	return s
+}
+
+// reachable returns the members with the client addresses that they said last: a
+// member may have moved since the configuration was written.
+func (r *Replica) reachable(members []wire.Member) []wire.Member {
+	moved := members
+	for i := range members {
+		addr := r.clientAddress(members[i].ID)
+		if addr == members[i].ClientAddr {
+			continue
+		}
+		if &moved[0] == &members[0] {
+			moved = slices.Clone(members)
+		}
+		moved[i].ClientAddr = addr
+	}
+	return moved
 }
 
 func (r *Replica) refuse(q request, e *wire.Error) {

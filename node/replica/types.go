@@ -60,6 +60,7 @@ type ConfigAt = raft.ConfigAt
 type Config struct {
 	Raft       raft.Config
 	Name       string
+	ClientAddr string         // where this member takes client requests; empty: as its configuration says
 	NewCluster wire.ClusterID // recorded by the first configuration entry, if this member writes it
 	ApplyBytes int            // entries applied in one batch, in bytes; 0: 1 MiB
 	MaxReads   int            // reads waiting for a quorum round; 0: 65,536

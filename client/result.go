@@ -12,6 +12,7 @@ import (
 var (
 	errEmptyKey    = errors.New("the key is empty")
 	errNoCondition = errors.New("the condition is empty: use Absent, ValueIs or RevisionIs")
+	errOtherAnswer = errors.New("the answer is about something else than the question")
 	errNestedBatch = errors.New("the answer has another shape than the batch")
 )
 
@@ -54,17 +55,22 @@ func (c *call) itemResult() (Item, error) {
 	if st != wire.StatusOK {
 		return Item{}, c.badStatus(st)
 	}
-	it, _, err := wire.ParseItem(body)
+	it, rest, err := wire.ParseItem(body)
 	if err != nil {
 		return Item{}, c.malformed(err)
 	}
 	asked := c.body[len(c.body)-c.keyBytes:]
-	if !bytes.Equal(asked, it.Key) || it.ModRevision > rev {
-		return Item{}, c.malformed(errors.New("the answer is about something else than the question"))
+	if !bytes.Equal(asked, it.Key) || !possible(&it, rev) || len(rest) > 0 {
+		return Item{}, c.malformed(errOtherAnswer)
 	}
 	return Item{
 		Value: it.Value, CreateRevision: it.CreateRevision, ModRevision: it.ModRevision, Version: it.Version,
 	}, nil
+}
+
+// possible reports whether an item may stand in a state of the given revision.
+func possible(it *wire.Item, rev Revision) bool {
+	return it.CreateRevision <= it.ModRevision && it.ModRevision <= rev
 }
 
 // casResult is the result of a compare-and-set.
@@ -77,10 +83,16 @@ func (c *call) casResult(key string) (Revision, error) {
 		return 0, c.badStatus(st)
 	}
 	failed := &ConditionError{Key: key, Revision: rev}
-	if len(body) > 0 && body[0] == 1 {
-		it, _, err := wire.ParseItem(body[1:])
+	if len(body) == 0 || body[0] > 1 || body[0] == 0 && len(body) > 1 {
+		return 0, c.malformed(fmt.Errorf("%w: neither an item nor none", wire.ErrMalformed))
+	}
+	if body[0] == 1 {
+		it, rest, err := wire.ParseItem(body[1:])
 		if err != nil {
 			return 0, c.malformed(err)
+		}
+		if key != string(it.Key) || !possible(&it, rev) || len(rest) > 0 {
+			return 0, c.malformed(errOtherAnswer)
 		}
 		failed.Exists = true
 		failed.Current = Item{
@@ -100,6 +112,9 @@ func (c *call) badStatus(st wire.Status) error {
 	_, _, body, _ := c.result()
 	r := wire.NewReader(body)
 	code := wire.Code(r.U16())
+	if err := r.Finish(); err != nil || code == 0 {
+		return c.malformed(fmt.Errorf("%w: a refusal without a reason", wire.ErrMalformed))
+	}
 	class := ClassRefused
 	switch code {
 	case wire.CodeTooLarge:

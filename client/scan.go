@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -130,6 +131,9 @@ func (c *Client) countPage(ctx context.Context, r *Range) (n int, next string, e
 	if err != nil {
 		return 0, "", q.malformed(err)
 	}
+	if start, end := r.bounds(); !holds(start, end, it.Key) {
+		return 0, "", q.malformed(errOutOfRange)
+	}
 	return res.Count, string(it.Key), q.forward(r, string(it.Key))
 }
 
@@ -186,6 +190,10 @@ func (c *call) pageResult(r *Range) (Page, error) {
 	if res.Count*wire.ItemHeaderBytes > len(res.Items) {
 		return Page{}, c.malformed(fmt.Errorf("%w: %d items in %d bytes", wire.ErrMalformed, res.Count, len(res.Items)))
 	}
+	if r.Limit > 0 && res.Count > r.Limit {
+		return Page{}, c.malformed(fmt.Errorf("%w: %d items, %d were asked for", wire.ErrMalformed, res.Count, r.Limit))
+	}
+	start, end := r.bounds()
 	p := Page{Revision: rev, More: res.More, Items: make([]Item, res.Count)}
 	var keys strings.Builder
 	var values []byte
@@ -199,6 +207,10 @@ func (c *call) pageResult(r *Range) (Page, error) {
 		if it, rest, err = wire.ParseItem(rest); err != nil {
 			return Page{}, c.malformed(err)
 		}
+		behind := i == 0 || string(it.Key) > p.Items[i-1].Key
+		if !behind || !holds(start, end, it.Key) || !possible(&it, rev) {
+			return Page{}, c.malformed(errOutOfRange)
+		}
 		from, keyFrom := len(values), keys.Len()
 		values = append(values, it.Value...)
 		keys.Write(it.Key)
@@ -206,6 +218,9 @@ func (c *call) pageResult(r *Range) (Page, error) {
 			Key: keys.String()[keyFrom:], Value: values[from:len(values):len(values)],
 			CreateRevision: it.CreateRevision, ModRevision: it.ModRevision, Version: it.Version,
 		}
+	}
+	if len(rest) > 0 {
+		return Page{}, c.malformed(fmt.Errorf("%w: %d bytes left over", wire.ErrMalformed, len(rest)))
 	}
 	if !p.More {
 		return p, nil
@@ -215,6 +230,13 @@ func (c *call) pageResult(r *Range) (Page, error) {
 	}
 	p.Next = p.Items[len(p.Items)-1].Key + "\x00"
 	return p, c.forward(r, p.Next)
+}
+
+var errOutOfRange = errors.New("a page whose items are out of order, or not in the range")
+
+// holds reports whether a key is in a range; an empty end is none.
+func holds(start, end string, key []byte) bool {
+	return string(key) >= start && (end == "" || string(key) < end)
 }
 
 // forward refuses an answer that would make a scan go round in circles.

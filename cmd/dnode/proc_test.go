@@ -69,6 +69,12 @@ func (l *lockedBuffer) String() string {
 // start runs the binary and sees to its end, whatever happens to the test.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startOf(t, binary, args...)
+}
+
+// startOf runs another build of the command.
+func startOf(t *testing.T, binary string, args ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(binary, args...), done: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
@@ -111,8 +117,9 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // cluster is some processes on folders and ports that stay the same.
 type cluster struct {
-	t     *testing.T
-	nodes []*clusterNode
+	t      *testing.T
+	binary string
+	nodes  []*clusterNode
 }
 
 type clusterNode struct {
@@ -123,7 +130,13 @@ type clusterNode struct {
 // newCluster starts n nodes and waits until they serve.
 func newCluster(t *testing.T, n int) *cluster {
 	t.Helper()
-	c := &cluster{t: t}
+	return newClusterOf(t, binary, n)
+}
+
+// newClusterOf runs another build of the command.
+func newClusterOf(t *testing.T, binary string, n int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, binary: binary}
 	ports := freePorts(t, 2*n)
 	for i := range n {
 		c.nodes = append(c.nodes, &clusterNode{
@@ -144,7 +157,7 @@ func (c *cluster) start(n *clusterNode) {
 	for _, m := range c.nodes {
 		members = append(members, m.name+"="+m.peer)
 	}
-	n.process = start(c.t, "serve", "--name", n.name, "--data-dir", n.dir, "--listen", n.client,
+	n.process = startOf(c.t, c.binary, "serve", "--name", n.name, "--data-dir", n.dir, "--listen", n.client,
 		"--peer-listen", n.peer, "--http", "", "--cluster", strings.Join(members, ","))
 }
 

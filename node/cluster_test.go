@@ -329,6 +329,39 @@ func TestMemberCannotSpeakForAnother(t *testing.T) {
 	c.put("k", "w")
 }
 
+// Two nodes on copies of one data folder take each other's connections, and are
+// told what that means.
+func TestCopiedFolderIsTold(t *testing.T) {
+	var log testLog
+	c := newCluster(t, 3, func(_ int, cfg *Config) { cfg.Logger = log.logger() })
+	c.put("k", "v")
+	lead := c.leader()
+	eventually(t, "all founded", func() error { return c.converged(3) })
+	i := (c.index(lead) + 1) % 3
+	me := *c.nodes[i].self.Load()
+	c.nodes[i].Kill()
+	c.nodes[i] = nil
+	call := func() *raw {
+		conn, err := dialRaw(lead.PeerAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := conn.hello(wire.Hello{Side: wire.PeerSide, Name: me.name, Replica: me.replica, Cluster: me.cluster, To: lead.self.Load().name}); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	first := call()
+	call()
+	if _, err := first.next(); !isCode(err, wire.CodeWrongIdentity) || !strings.Contains(err.Error(), "its data folder was copied") {
+		t.Errorf("the first was told %v", err)
+	}
+	if !strings.Contains(log.String(), "its data folder was copied") {
+		t.Error("the operator was not told")
+	}
+}
+
 // A cluster whose nodes have all moved is found again by the new list: hellos
 // make sure that everybody is who they were.
 func TestClusterMoves(t *testing.T) {

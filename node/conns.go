@@ -230,11 +230,12 @@ func (l *loop) refused(c *conn, name string, why *wire.Error) {
 }
 
 // replaceIncoming closes an older connection of the same member: it belongs to
-// a process that is gone, or to a network path that is.
+// a process that is gone, or to a network path that is. If neither is, two
+// nodes share an identity, and each is told so whenever the other calls.
 func (l *loop) replaceIncoming(c *conn) {
 	for _, old := range l.conns.slots {
 		if old != nil && old != c && old.side == wire.PeerSide && old.state == connOpen && old.name == c.name {
-			l.cut(old)
+			l.refused(old, old.name, refuse(wire.CodeWrongIdentity, "%s (replica %s) has called again, from %s, so this connection ends; if that happens again and again, its data folder was copied and two nodes run on it: stop one of them for good, now, for they vote twice", c.name, c.replica, c.gc.RemoteAddr()))
 		}
 	}
 }

@@ -199,8 +199,14 @@ func (c *Config) checkAddresses() error {
 			return fmt.Errorf("%s address %q to listen on: use host:port", a.what, a.addr)
 		}
 	}
+	if _, err := net.ResolveTCPAddr("tcp", c.HTTP); c.HTTP != "" && err != nil {
+		return fmt.Errorf("HTTP address %q to listen on: use host:port, or nothing for no HTTP", c.HTTP)
+	}
 	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.PeerListen && port != "0" {
 		return fmt.Errorf("clients and members cannot both use %s: give one of them another port", c.Listen)
+	}
+	if _, port, _ := net.SplitHostPort(c.HTTP); (c.HTTP == c.Listen || c.HTTP == c.PeerListen) && port != "0" {
+		return fmt.Errorf("HTTP cannot use %s too: give it another port", c.HTTP)
 	}
 	for _, a := range []struct{ what, addr, listen string }{
 		{"client", c.Advertise, c.Listen},
@@ -218,6 +224,22 @@ func (c *Config) checkAddresses() error {
 		}
 	}
 	return nil
+}
+
+// misdirects reports whether members are told an address that cannot be the one
+// listened on, unless something forwards it.
+func (c *Config) misdirects() bool {
+	if len(c.Cluster) < 2 {
+		return false
+	}
+	host, port, _ := net.SplitHostPort(c.PeerListen)
+	toldHost, toldPort, _ := net.SplitHostPort(c.PeerAdvertise)
+	return port != "0" && port != toldPort || loopback(host) && !loopback(toldHost)
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func wildcard(host string) bool {

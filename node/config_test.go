@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,9 @@ func TestConfigRefusals(t *testing.T) {
 	f("same peer address", func(c *Config) { c.Cluster = map[string]string{"n1": "h:1", "n2": "h:1"} })
 	f("use host:port", func(c *Config) { c.Listen = "7400" })
 	f("cannot both use", func(c *Config) { c.Listen, c.PeerListen = "127.0.0.1:9", "127.0.0.1:9" })
+	f("HTTP cannot use 127.0.0.1:9 too", func(c *Config) { c.HTTP, c.PeerListen = "127.0.0.1:9", "127.0.0.1:9" })
+	f("HTTP cannot use 127.0.0.1:7400 too", func(c *Config) { c.HTTP = DefaultListen })
+	f(`HTTP address "7402"`, func(c *Config) { c.HTTP = "7402" })
 	f("advertised client address", func(c *Config) { c.Advertise = "0.0.0.0:1" })
 	f("advertising it", func(c *Config) { c.Cluster, c.Listen = two, ":7400" })
 	f("at least 4 times", func(c *Config) { c.HeartbeatTicks, c.ElectionTicks = 5, 19 })
@@ -53,4 +57,49 @@ func TestConfigRefusals(t *testing.T) {
 	f(`"segment" is 4096`, func(c *Config) { c.SegmentBytes = 4096 })
 	f("multiple of 512", func(c *Config) { c.SegmentBytes = wire.MinSegmentBytes + 1 })
 	f(`"connections" is -1`, func(c *Config) { c.Limits.Connections = -1 })
+}
+
+// Members that are told where nobody listens wait for ever: that is said.
+func TestMisdirectedMembers(t *testing.T) {
+	f := func(want bool, listen, told string) {
+		t.Helper()
+		c := Config{PeerListen: listen, Cluster: map[string]string{"n1": told, "n2": "10.0.0.2:7401"}}
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.misdirects(); got != want {
+			t.Errorf("listening on %s, told %s: got %v", listen, told, got)
+		}
+	}
+	f(false, "10.0.0.1:7401", "10.0.0.1:7401")
+	f(false, "0.0.0.0:7401", "10.0.0.1:7401")
+	f(false, "127.0.0.1:0", "127.0.0.1:7401")
+	f(false, "127.0.0.1:7401", "localhost:7401")
+	f(true, "127.0.0.1:7401", "10.0.0.1:7401")
+	f(true, "10.0.0.1:7401", "10.0.0.1:7411")
+}
+
+func TestListenErrors(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	f := func(want string, change func(*Config)) {
+		t.Helper()
+		cfg := testConfig(t, "n1")
+		change(&cfg)
+		n, err := Start(t.Context(), cfg)
+		if err == nil {
+			n.Kill()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	const advice = "another program has it: stop that, or use another port"
+	f(advice, func(c *Config) { c.Listen = taken.Addr().String() })
+	f(advice, func(c *Config) { c.PeerListen = taken.Addr().String() })
+	f(advice, func(c *Config) { c.HTTP = taken.Addr().String() })
+	f("it is no address of this machine", func(c *Config) { c.Listen = "192.0.2.1:7400" })
 }

@@ -31,7 +31,7 @@ type admin struct {
 func newAdmin(n *Node, addr string) (*admin, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s for HTTP: %w", addr, err)
+		return nil, listenError(addr, "HTTP", err)
 	}
 	a := &admin{n: n, ln: ln, slots: make(chan struct{}, maxHTTPConns)}
 	mux := http.NewServeMux()

@@ -26,13 +26,25 @@ func (n *Node) probePorts() error {
 	for _, p := range []struct{ what, addr string }{{"clients", n.cfg.Listen}, {"members", n.cfg.PeerListen}} {
 		ln, err := net.Listen("tcp", p.addr)
 		if err != nil {
-			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
+			return listenError(p.addr, p.what, err)
 		}
 		if err := ln.Close(); err != nil {
 			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
 		}
 	}
 	return nil
+}
+
+// listenError says what to do about a port that cannot be had.
+func listenError(addr, what string, err error) error {
+	advice := ""
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		advice = "; another program has it: stop that, or use another port"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		advice = "; it is no address of this machine: listen on one of its own, and advertise this one if it leads here"
+	}
+	return fmt.Errorf("cannot listen on %s for %s: %w%s", addr, what, err, advice)
 }
 
 // listenNames returns the two addresses in a spelling that gnet can tell apart

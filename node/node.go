@@ -112,7 +112,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	fs, err := open(n.cfg.DataDir)
 	if err != nil {
-		return fmt.Errorf("cannot open data folder %s: %w", n.cfg.DataDir, err)
+		return err // it names the folder
 	}
 	n.fs = fs
 	if err := n.recover(ctx); err != nil {
@@ -253,6 +253,9 @@ func (n *Node) checkVote(st *raft.State, missing bool) error {
 
 // bringUp opens the ports and starts every goroutine.
 func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, st *raft.State) error {
+	if n.cfg.misdirects() {
+		n.log.Warn("members are told another address than this node listens on: unless something forwards it they cannot call; look at --peer-listen and --cluster", "event", "start.address", "told", n.cfg.PeerAdvertise, "listens", n.cfg.PeerListen)
+	}
 	if err := n.probePorts(); err != nil {
 		return err
 	}

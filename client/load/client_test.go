@@ -113,7 +113,7 @@ func TestOverTCP(t *testing.T) {
 			t.Errorf("%s: %d connections, %d keys", op, n.conns, len(n.values))
 		}
 		if res.InFlight < 80 || res.InFlight > 101 {
-			t.Errorf("%s: %.1f in flight by Little's law, want about 100", op, res.InFlight)
+			t.Errorf("%s: %.1f in flight, want about 100", op, res.InFlight)
 		}
 	}
 	f(Put, 0)

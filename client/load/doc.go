@@ -18,8 +18,8 @@
 //
 // Nothing is hidden: an operation that fails is counted, by its kind, writes of
 // unknown outcome apart; operations per second count what succeeded, up to the
-// end of the last operation, stragglers included; and Result.InFlight says by
-// Little's law how many operations really were in flight.
+// end of the last operation, stragglers included; and Result.InFlight says how
+// many operations really were in flight until there was nothing left to begin.
 //
 // # Decisions
 //
@@ -31,4 +31,8 @@
 // 2026-11-23. Failed operations are not in the latency histogram: a refusal
 // takes microseconds and would flatter the median, a time-out would be a
 // setting rather than a measurement. Their number stands beside the latencies.
+//
+// 2026-11-23. The number in flight is not operations per second times latency:
+// that counts the time in which only stragglers are left, and on a busy machine
+// a run of 20,000 operations with 100 in flight showed 49 to 100.
 package load

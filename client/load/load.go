@@ -87,9 +87,9 @@ type Result struct {
 	Errors    int64   `json:"errors"`  // that did not, unknown outcomes included
 	Unknown   int64   `json:"unknown"` // writes whose outcome is unknown
 	Seconds   float64 `json:"seconds"` // from the first measured operation's begin to the last one's end
-	// InFlight is operations per second times average latency, by Little's law
-	// the average number in flight. In a closed loop it is Clients, or the
-	// generator itself was the bottleneck.
+	// InFlight is how many operations were in flight on average until there was
+	// nothing left to begin: the stragglers' time after that does not count. In a
+	// closed loop it is Clients, or the generator itself was the bottleneck.
 	InFlight     float64          `json:"in_flight"`
 	ErrorsByCode map[string]int64 `json:"errors_by_code"`
 	Conns        int              `json:"conns"`

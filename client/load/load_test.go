@@ -105,6 +105,24 @@ func TestClosedLoop(t *testing.T) {
 	})
 }
 
+// One operation that takes long does not make the load look thin: nothing was
+// left to begin while it was waited for.
+func TestStraggler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.hold = func() time.Duration {
+			if f.started == 995 {
+				return time.Second
+			}
+			return 0
+		}
+		res, err := Run(t.Context(), Config{Op: Put, Clients: 10, Total: 1000, Open: f.open})
+		if err != nil || !near(res.InFlight, 10, 0.01) || !near(res.Seconds, 1.1, 0.01) {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+}
+
 func TestTotal(t *testing.T) {
 	f := func(clients int, total int64) {
 		t.Helper()

@@ -41,6 +41,7 @@ type lane struct {
 	byCode  map[string]int64
 	first   int64 // begin of the first measured operation, -1: none
 	last    int64 // end of the last one
+	flown   int64 // time that the ones in hist were in flight before the load ran dry
 }
 
 // run is a load run; it goes through one or two stages.
@@ -70,6 +71,7 @@ type stage struct {
 	next     atomic.Int64 // sequential: the next key
 	failures atomic.Int64 // fill
 	stopped  atomic.Bool
+	dry      atomic.Int64 // when there was first nothing left to begin, zero: not yet
 	left     atomic.Int64 // places that are still in use
 	done     chan struct{}
 }
@@ -260,6 +262,7 @@ func (r *run) pace(ctx context.Context, st *stage) {
 func (o *Operation) begin(now int64) bool {
 	st := o.lane.run.stage
 	if !st.take(now) {
+		st.dry.CompareAndSwap(0, o.lane.run.now())
 		o.retire()
 		return false
 	}
@@ -343,7 +346,7 @@ func (o *Operation) retire() {
 func (l *lane) reset() {
 	l.hist = Histogram{}
 	l.errors, l.unknown, l.byCode = 0, 0, map[string]int64{}
-	l.first, l.last = -1, 0
+	l.first, l.last, l.flown = -1, 0, 0
 }
 
 // record counts an operation that ended.
@@ -356,6 +359,10 @@ func (l *lane) record(begun, ended int64, err error) {
 	l.last = max(l.last, ended)
 	if err == nil {
 		l.hist.Record(time.Duration(ended - begun))
+		l.flown += ended - begun
+		if dry := l.run.stage.dry.Load(); dry != 0 {
+			l.flown -= max(0, ended-max(begun, dry))
+		}
 		return
 	}
 	l.errors++
@@ -376,7 +383,7 @@ func (r *run) result() Result {
 		Op: cfg.Op, Conns: cfg.Conns, Clients: cfg.Clients, KeySize: cfg.KeySize, ValueSize: cfg.ValueSize,
 		Keys: cfg.Keys, Rate: cfg.Rate, ErrorsByCode: map[string]int64{},
 	}
-	first, last := int64(-1), int64(0)
+	first, last, flown := int64(-1), int64(0), int64(0)
 	for _, l := range r.lanes {
 		l.mu.Lock()
 		res.Histogram.Merge(&l.hist)
@@ -389,6 +396,7 @@ func (r *run) result() Result {
 			first = l.first
 		}
 		last = max(last, l.last)
+		flown += l.flown
 		l.mu.Unlock()
 	}
 	h := &res.Histogram
@@ -403,7 +411,9 @@ func (r *run) result() Result {
 	res.AvgUs, res.MaxUs = us(h.Mean()), us(h.Max())
 	res.P50Us, res.P90Us = us(h.Quantile(0.5)), us(h.Quantile(0.9))
 	res.P99Us, res.P999Us = us(h.Quantile(0.99)), us(h.Quantile(0.999))
-	res.InFlight = res.OpsPerSec * res.AvgUs / 1e6
+	if dry := r.stage.dry.Load(); first >= 0 && dry > first {
+		res.InFlight = float64(flown) / float64(dry-first)
+	}
 	return res
 }
 

@@ -149,7 +149,7 @@ func (d *diskLoop) run() {
 		case number := <-d.prepared:
 			d.preparing = false
 			if number != 0 {
-				d.store.Log().SegmentReady(number)
+				d.takeOver(number)
 			}
 			d.crowded = number == 0 && d.noRoom.Load()
 			d.retry()
@@ -278,6 +278,15 @@ func (d *diskLoop) recordCluster(id *wal.Identity) error {
 	return nil
 }
 
+// takeOver gives the log a segment that was prepared. The log fences itself if
+// that fails halfway; no write would tell.
+func (d *diskLoop) takeOver(number uint64) {
+	d.store.Log().SegmentReady(number)
+	if err := d.store.Err(); err != nil {
+		d.done(replica.Completion{Err: err}, nil)
+	}
+}
+
 // prepareNext starts the preparation of the next segment, if one is needed and
 // none is under way.
 func (d *diskLoop) prepareNext() {
@@ -307,19 +316,26 @@ func (d *diskLoop) prepareNext() {
 // while the disk hangs. Nothing is carried out after the turn that is under way.
 func (d *diskLoop) end(ctx context.Context) error {
 	close(d.stop)
-	select {
-	case <-d.ended:
-	case <-ctx.Done():
-		select {
-		case <-d.ended:
-		case <-time.After(diskPatience):
-			return fmt.Errorf("cannot stop the disk: a write or sync has not returned: %w", ctx.Err())
-		}
-	}
-	if d.preparing {
-		<-d.prepared
+	if !await(ctx, d.ended) || d.preparing && !await(ctx, d.prepared) {
+		return fmt.Errorf("cannot stop the disk: a write or sync has not returned: %w", ctx.Err())
 	}
 	return nil
+}
+
+// await reports whether ch gives something before ctx, and patience with the
+// disk after it, have ended.
+func await[T any](ctx context.Context, ch <-chan T) bool {
+	select {
+	case <-ch:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-ch:
+		return true
+	case <-time.After(diskPatience):
+		return false
+	}
 }
 
 // timedStore measures syncs. It is called on the disk goroutine.

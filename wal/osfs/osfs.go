@@ -82,15 +82,22 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// makeDir makes the folder and makes its name durable, if it is missing.
+// makeDir makes the folder and those above it, if they are missing, and makes
+// the name of each one that it made durable.
 func makeDir(dir string) error {
 	if st, err := os.Stat(dir); err == nil && st.IsDir() {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(filepath.Clean(dir))
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(filepath.Clean(dir)))
+	return syncDir(parent)
 }
 
 // Close lets go of the lock. Files of the folder must be closed before.

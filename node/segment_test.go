@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dnode-engine/dnode/node/replica"
 	"github.com/dnode-engine/dnode/wal"
 	"github.com/dnode-engine/dnode/wal/osfs"
+	"github.com/dnode-engine/dnode/wire"
 )
 
 // segmentFS tampers with how the next segment is prepared and taken over.
@@ -50,14 +52,28 @@ func openSegmentFS(f *segmentFS) func(string) (FS, error) {
 // the node at once, not only when something is to be written.
 func TestFailedTakeOverFences(t *testing.T) {
 	cfg := testConfig(t, "n1")
-	cfg.OpenFS = openSegmentFS(&segmentFS{broken: true})
-	n := start(t, cfg)
-	eventually(t, "the node to say that it is fenced", func() error {
-		if err := n.Err(); !errors.Is(err, errBroken) || !errors.Is(err, wal.ErrFenced) {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	fs, err := openSegmentFS(&segmentFS{broken: true})(cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := wal.Options{SegmentBytes: wire.MinSegmentBytes}
+	store, _, _, err := wal.OpenStore(fs, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDiskLoop(fs, opt, cfg.Logger, store)
+	var told error
+	d.done = func(c replica.Completion, _ []replica.ReadDone) { told = c.Err }
+	if err := wal.PrepareSegment(fs, opt, 2); err != nil {
+		t.Fatal(err)
+	}
+	d.takeOver(2)
+	if !errors.Is(told, wal.ErrFenced) || !errors.Is(told, errBroken) {
+		t.Errorf("the replica was told %v", told)
+	}
+	if err := errors.Join(store.Close(), fs.Close()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A node whose disk hangs while a segment is prepared stops when it is told to,

@@ -376,8 +376,8 @@ func (c *Client) troubles() error {
 	var all []error
 	for _, list := range [][]*node{c.ring, c.members} {
 		for _, n := range list {
-			if n.trouble != nil && len(all) < maxTroubles {
-				all = append(all, fmt.Errorf("%s: %w", n.addr, n.trouble))
+			if err := n.troubled(); err != nil && len(all) < maxTroubles {
+				all = append(all, fmt.Errorf("%s: %w", n.addr, err))
 			}
 		}
 		if all != nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -25,6 +26,24 @@ type node struct {
 
 // suspect reports whether the node is connected but has fallen silent.
 func (n *node) suspect() bool { return n.conn != nil && n.conn.suspect }
+
+var (
+	errNoHello  = errors.New("it has not said hello yet; is this the client address of a node?")
+	errNoAnswer = errors.New("it said hello and has answered nothing since")
+)
+
+// troubled says why the node could not be used, or cannot yet; nil if it can.
+func (n *node) troubled() error {
+	switch {
+	case n.trouble != nil:
+		return n.trouble
+	case n.dialing:
+		return errNoHello
+	case n.conn != nil && n.conn.inFlight > 0 && !n.conn.answered:
+		return errNoAnswer
+	}
+	return nil
+}
 
 // nodeAt returns the node with the given address, and makes one if it is new.
 func (c *Client) nodeAt(addr string) *node {

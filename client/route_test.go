@@ -249,6 +249,39 @@ func TestNoLeaderText(t *testing.T) {
 	})
 }
 
+// A call that ends before a node is given up for silent names it nevertheless.
+func TestSilentNodesAreNamed(t *testing.T) {
+	f := func(want string, said []byte) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			life, stop := context.WithCancel(t.Context())
+			defer stop()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			c, err := Open(ctx, Config{Endpoints: []string{"n1:1"}, Dial: func(context.Context, string) (netConn, error) {
+				ours, theirs := newPipe()
+				context.AfterFunc(life, func() { theirs.Close() })
+				go func() {
+					go discard(theirs)
+					_, _ = theirs.Write(said)
+				}()
+				return ours, nil
+			}})
+			if err == nil {
+				_, err = c.Put(ctx, "k", nil)
+				c.Close()
+			}
+			if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q in it", err, want)
+			}
+		})
+	}
+	ack := wire.HelloAck{Version: wire.Version, Name: "n1", MaxFrame: wire.MaxFrameBytes, Requests: 100, Bytes: 1 << 20}
+	hello := wire.AppendFrame(nil, wire.FrameHelloAck, 0, wire.AppendHelloAck(nil, &ack))
+	f("not in time: n1:1: it has not said hello yet", hello[:10])
+	f("not in time: n1:1: it said hello and has answered nothing", hello)
+}
+
 // A node that accepts connections and never answers hello delays nothing but
 // itself.
 func TestSilentHello(t *testing.T) {

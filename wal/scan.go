@@ -292,8 +292,11 @@ func (s *scanner) searchMark(ev *evidence, off, runs int64) error {
 	if n > s.size-off {
 		return nil
 	}
-	b, err := s.win.exactly(off, int(n))
-	if err != nil {
+	b, err := s.win.exactly(off, markFixedBytes)
+	if err != nil || !s.plausibleMark(b, off, runs) {
+		return err
+	}
+	if b, err = s.win.exactly(off, int(n)); err != nil {
 		return err
 	}
 	m, ok := parseMark(b, placeSeed(s.seed, off), nil)
@@ -309,9 +312,18 @@ func (s *scanner) searchMark(ev *evidence, off, runs int64) error {
 	return nil
 }
 
+// plausibleMark reports whether the fixed part of a mark can be one that was
+// written at off. What only looks like a mark, in the middle of a user's bytes,
+// would claim any size, and checking it would read that much each time.
+func (s *scanner) plausibleMark(b []byte, off, runs int64) bool {
+	count, bytes, synced := int64(le.Uint32(b[24:])), int64(le.Uint32(b[28:])), place2(b[32:])
+	return runs <= count && count <= bytes/wire.EntryHeaderBytes && bytes < off &&
+		synced.segment > 0 && synced.offset >= firstOffset && synced.less(place{s.number, off})
+}
+
 func (s *scanner) searchSeal(ev *evidence, off int64) error {
 	b, err := s.win.at(off, sealFixedBytes)
-	if err != nil || len(b) < sealFixedBytes || sealSize(b) > s.size-off {
+	if err != nil || len(b) < sealFixedBytes || le.Uint64(b[8:]) != s.number || sealSize(b) > s.size-off {
 		return err
 	}
 	if b, err = s.win.exactly(off, int(sealSize(b))); err != nil {

@@ -76,7 +76,8 @@ type Config struct {
 // Limits bound what outsiders can make a node hold. Zero means the default
 // given in package wire.
 type Limits struct {
-	Connections      int // client and incoming peer connections together
+	Connections      int // of clients; members have places of their own
+	HeldBytes        int // unfinished requests and unread replies of all connections together
 	Requests         int // in flight on one client connection
 	RequestBytes     int // in flight on one client connection
 	OutboundBytes    int // unread replies of one client before it is closed
@@ -114,6 +115,7 @@ func (c *Config) fill() {
 	}
 	l := &c.Limits
 	orDefault(&l.Connections, wire.MaxConnections)
+	orDefault(&l.HeldBytes, wire.MaxHeldBytes)
 	orDefault(&l.Requests, wire.MaxConnRequests)
 	orDefault(&l.RequestBytes, wire.MaxConnBytes)
 	orDefault(&l.OutboundBytes, wire.MaxOutboundBytes)
@@ -287,6 +289,7 @@ func (c *Config) checkSizes() error {
 	}{
 		{"segment", c.SegmentBytes, wire.MinSegmentBytes},
 		{"connections", int64(l.Connections), 1},
+		{"held bytes", int64(l.HeldBytes), 4 * wire.MaxFrameBytes},
 		{"requests in flight", int64(l.Requests), 1},
 		{"request bytes in flight", int64(l.RequestBytes), wire.MaxFrameBytes},
 		{"outbound bytes", int64(l.OutboundBytes), wire.MaxFrameBytes},

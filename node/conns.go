@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -29,6 +30,9 @@ const (
 	// lingering connections beyond the limit on connections are told so; more
 	// than this many at a time are closed without a word.
 	maxRefused = 128
+	// maxMemberConns is the most connections on the members' port, greeted or
+	// not: each member needs one, and while it reconnects another.
+	maxMemberConns = 4 * wire.MaxMembers
 	// keepBufferBytes is the most that an idle reply buffer keeps.
 	keepBufferBytes = 64 << 10
 	maxFreeBuffers  = 64
@@ -44,12 +48,16 @@ type conn struct {
 	peer    wire.NodeID // PeerSide, once known
 	name    string      // PeerSide, from its hello, likewise
 	replica wire.ReplicaID
-	need    int    // bytes that must be buffered before parsing makes sense
+	in      []byte // the beginning of a frame whose rest has not come yet
 	out     []byte // frames of this batch, not yet handed to gnet
+	held    int    // its part of conns.held
 	dirty   bool   // in conns.dirty
 	pending int    // requests handed to the replica and not answered
 	until   int64  // connClosing: when it is cut
 }
+
+// takes reports whether frames of the connection are still listened to.
+func (c *conn) takes() bool { return c.state == connHello || c.state == connOpen }
 
 // conns is the table of accepted connections. A ConnID is a slot and its
 // generation, so that a late reply never reaches a stranger.
@@ -58,9 +66,15 @@ type conns struct {
 	gens    []uint32
 	free    []uint32
 	dirty   []*conn // conns with something in out
+	callers []*conn // members' port, in connHello, oldest first
 	buffers [][]byte
-	open    int // slots in use
-	waiting int // conns in connHello or connClosing: to be looked at by tick
+	spare   []byte // one large input buffer for whoever needs it next
+	open    int    // slots in use
+	members int    // of these, came in by the members' port
+	waiting int    // conns in connHello or connClosing: to be looked at by tick
+	held    int    // bytes held for all of them: see hold.go
+	most    int    // the highest held was
+	counted int64  // when held was last counted anew
 }
 
 func (t *conns) add(c *conn) {
@@ -76,6 +90,10 @@ func (t *conns) add(c *conn) {
 	c.id = replica.ConnID(slot)<<32 | replica.ConnID(t.gens[slot])
 	t.slots[slot] = c
 	t.open++
+	if c.side == wire.PeerSide {
+		t.members++
+		t.callers = append(t.callers, c)
+	}
 }
 
 // get returns the connection of that id if it is still there.
@@ -92,7 +110,21 @@ func (t *conns) remove(c *conn) {
 	t.slots[slot] = nil
 	t.free = append(t.free, slot)
 	t.open--
+	if c.side == wire.PeerSide {
+		t.members--
+	}
+	t.greeted(c)
+	t.dropInput(c)
+	t.held -= c.held
+	c.held = 0
 	t.giveBack(c)
+}
+
+// greeted takes a connection off the list of those that have not said hello.
+func (t *conns) greeted(c *conn) {
+	if i := slices.Index(t.callers, c); i >= 0 {
+		t.callers = slices.Delete(t.callers, i, i+1)
+	}
 }
 
 // append queues bytes for the connection's one write of this batch.
@@ -115,34 +147,51 @@ func (t *conns) giveBack(c *conn) {
 }
 
 // accept makes a connection of what came in by one of the two listeners.
+// Clients and members do not take each other's places.
 func (l *loop) accept(gc gnet.Conn) gnet.Action {
+	l.counters.accepted++
 	side, err := l.sideOf(gc.Fd())
-	if err != nil || l.conns.open >= l.cfg.Limits.Connections+maxRefused {
+	clients := l.conns.open - l.conns.members
+	if err != nil || side == wire.ClientSide && clients >= l.cfg.Limits.Connections+maxRefused {
+		l.counters.dropped++
+		return gnet.Close
+	}
+	if side == wire.PeerSide && l.conns.members >= maxMemberConns && !l.dropCaller() {
+		l.counters.dropped++
 		return gnet.Close
 	}
 	c := &conn{gc: gc, side: side, state: connHello}
 	c.session = wire.NewSession(wire.SessionConfig{
 		Side: side, Accepts: true, Requests: l.cfg.Limits.Requests, Bytes: l.cfg.Limits.RequestBytes,
 	}, l.now)
-	_ = gc.SetKeepAlive(true, keepAlive, keepAlive/5, 5) // a socket without it still works
 	gc.SetContext(c)
 	l.conns.add(c)
 	l.conns.waiting++
-	l.counters.accepted++
-	if l.conns.open > l.cfg.Limits.Connections {
+	if side == wire.ClientSide && clients >= l.cfg.Limits.Connections {
 		l.hangUp(c, refuse(wire.CodeConnections, "%s has %d connections, the most it allows; close some or use another node", l.cfg.Name, l.cfg.Limits.Connections))
 	}
 	return gnet.None
 }
 
-// traffic handles all whole frames that a connection has buffered: one Peek,
-// one Discard. The frames alias gnet's buffer until the Discard.
+// dropCaller makes room on the members' port: who has waited longest without a
+// hello has to go, for a member says its own at once.
+func (l *loop) dropCaller() bool {
+	if len(l.conns.callers) == 0 {
+		return false
+	}
+	l.counters.dropped++
+	l.cut(l.conns.callers[0])
+	return true
+}
+
+// traffic handles what a connection has sent: all whole frames at once, while
+// they still lie in gnet's buffer. gnet keeps nothing of it: see hold.go.
 func (l *loop) traffic(c *conn) gnet.Action {
 	if c.state == connClosing {
 		l.discardAll(c.gc)
 		return gnet.None
 	}
-	if l.self == nil || c.gc.InboundBuffered() < c.need { // self: begin will come back
+	if l.self == nil { // begin will come back
 		return gnet.None
 	}
 	buf, err := c.gc.Peek(-1)
@@ -150,29 +199,46 @@ func (l *loop) traffic(c *conn) gnet.Action {
 		return gnet.None
 	}
 	l.readClock()
-	used := 0
-	for c.state == connHello || c.state == connOpen {
-		f, n, err := c.session.Next(buf[used:])
-		if err != nil {
-			l.breach(c, err)
-			break
-		}
-		if n == 0 {
-			c.need = c.session.Need()
-			break
-		}
-		used += n
-		l.frame(c, f)
-	}
-	if c.state == connClosing {
-		used = len(buf)
-	}
-	if used > 0 { // Discard(0) would discard everything
-		_, _ = c.gc.Discard(used)
-		l.counters.bytesIn += uint64(used)
-	}
+	l.counters.bytesIn += uint64(len(buf))
+	l.frames(c, buf)
+	l.discardAll(c.gc)
+	l.account(c)
 	l.post()
 	return gnet.None
+}
+
+// frames handles the whole frames in what a connection holds and has sent now,
+// and holds what is left.
+func (l *loop) frames(c *conn, buf []byte) {
+	for len(buf) > 0 && c.takes() {
+		n := 0
+		switch {
+		case len(c.in) > 0:
+			n = min(len(buf), c.session.Need()-len(c.in))
+			l.conns.hold(c, buf[:n])
+			if l.nextFrame(c, c.in) > 0 {
+				l.conns.dropInput(c)
+			}
+		default:
+			if n = l.nextFrame(c, buf); n == 0 && c.takes() {
+				n = len(buf)
+				l.conns.hold(c, buf)
+			}
+		}
+		buf = buf[n:]
+	}
+}
+
+// nextFrame handles the first frame of buf, if it is there, and returns its size.
+func (l *loop) nextFrame(c *conn, buf []byte) int {
+	f, n, err := c.session.Next(buf)
+	switch {
+	case err != nil:
+		l.breach(c, err)
+	case n > 0:
+		l.frame(c, f)
+	}
+	return n
 }
 
 func (l *loop) discardAll(gc gnet.Conn) {
@@ -209,6 +275,7 @@ func (l *loop) hello(c *conn, f wire.Frame) {
 	c.state = connOpen
 	l.conns.waiting--
 	if c.side == wire.PeerSide {
+		l.conns.greeted(c)
 		c.name, c.replica, c.peer = h.Name, h.Replica, id
 		l.replaceIncoming(c)
 	}
@@ -274,6 +341,8 @@ func (l *loop) message(c *conn, f wire.Frame) {
 // none yet or none any more.
 func (l *loop) request(c *conn, f wire.Frame) {
 	switch {
+	case l.greedy(c) && f.Type != wire.FrameStatus:
+		l.answerError(c, f, l.busy())
 	case l.draining && f.Type != wire.FrameStatus:
 		l.answerError(c, f, refuse(wire.CodeShutdown, "%s is shutting down: use another node", l.cfg.Name))
 	case l.rep == nil && f.Type == wire.FrameStatus:
@@ -326,7 +395,8 @@ func (l *loop) hangUp(c *conn, why *wire.Error) {
 	}
 	c.state = connClosing
 	c.until = l.now + lingerNanos
-	c.need = 0
+	l.conns.greeted(c)
+	l.conns.dropInput(c)
 	l.counters.closed[why.Code]++
 	l.scratch = wire.AppendError(l.scratch[:0], why)
 	l.conns.append(c, wire.AppendFrame(nil, wire.FrameError, 0, l.scratch))
@@ -382,7 +452,8 @@ func (l *loop) write(c *conn) {
 		}
 		return
 	}
-	if c.gc.OutboundBuffered() > l.cfg.Limits.OutboundBytes {
+	l.account(c)
+	if c.state == connOpen && c.gc.OutboundBuffered() > l.cfg.Limits.OutboundBytes {
 		l.hangUp(c, refuse(wire.CodeSlowReader, "more than %d bytes of replies were left unread: read faster or ask for less at a time", l.cfg.Limits.OutboundBytes))
 	}
 }
@@ -390,6 +461,7 @@ func (l *loop) write(c *conn) {
 // sweep looks at connections that must not stay as they are: without a hello,
 // or told to go. It runs about ten times a second.
 func (l *loop) sweep() {
+	l.relieve()
 	if l.conns.waiting == 0 {
 		return
 	}

@@ -35,6 +35,8 @@
 //	replies        | loop → client      | Limits.OutboundBytes, then the client is told and closed
 //	messages       | loop → member      | Limits.PeerQueueBytes, then the link is cut
 //	requests       | client → loop      | credits of the hello: Limits.Requests, RequestBytes
+//	both of those  | all clients, loop  | Limits.HeldBytes: see hold.go
+//	connections    | acceptor → loop    | Limits.Connections of clients, 256 of members
 //
 // The loop is not Go's but gnet's: OnTraffic hands whole frames to the replica
 // while they still lie in gnet's buffer, and the first event of a turn
@@ -50,6 +52,7 @@
 //	listen.go    both ports, with their real numbers
 //	loop.go      gnet's handler, the end of a batch, ticks
 //	conns.go     accepted connections: hello, requests, replies, slow readers
+//	hold.go      what they hold of memory together, and who has to go
 //	peers.go     outgoing links to members
 //	founding.go  hellos: who is who, and how a cluster begins
 //	diskloop.go  the disk goroutine
@@ -97,6 +100,17 @@
 // 2026-11-23: a link tries the configuration's address and the listed one in
 // turn. The hello checks who answers, so a cluster that moved finds itself again
 // by its new list, without a change of its configuration.
+//
+// 2026-11-23: the beginning of a request waits here, not in gnet's ring buffers.
+// Their pool hands out the size that was used most: after 42,000 large requests
+// each connection's first byte would take as much as one of those.
+//
+// 2026-11-23: over the limit on memory for connections those go that hold more
+// than a fair share. A limit for each that is safe in sum (256 MiB by 10,000) is
+// smaller than one request; closing the newest or the largest hits the honest.
+//
+// 2026-11-23: members have places of their own, and a silent caller on their
+// port yields to a new one: no number of strangers keeps a member out.
 //
 // 2026-11-23: gnet's acceptor goroutine stays. Accepting on the loop itself
 // needs its reuse-port mode, with which a second node would share the port

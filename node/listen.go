@@ -17,7 +17,7 @@ import (
 const (
 	bootTimeout    = 10 * time.Second
 	readBufferCap  = 512 << 10 // one for all connections; bounds what one of them gets per turn
-	writeBufferCap = 64 << 10
+	writeBufferCap = 16 << 10  // what gnet keeps of its own for a connection that does not read
 )
 
 // probePorts finds out in plain words whether the ports are free: gnet would

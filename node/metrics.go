@@ -41,6 +41,7 @@ func (h *histogram) observe(v int64) {
 // counters are totals since the start. The loop owns them and copies them out.
 type counters struct {
 	accepted, refused, breaches uint64 // connections
+	dropped                     uint64 // connections closed without a word: there was no room for one
 	bytesIn, bytesOut           uint64 // clients and incoming peers
 	peerDropped                 uint64 // bytes for links that were down
 	repliesLost                 uint64
@@ -58,6 +59,8 @@ type snapshot struct {
 	raft     raft.Status
 	peers    []peerView
 	conns    int
+	held     int // bytes held for connections
+	heldMost int // the highest that was
 	inFlight int
 	writes   int // waiting for a majority
 	reads    int // waiting for a quorum round
@@ -98,6 +101,7 @@ func (l *loop) publish() {
 	defer p.mu.Unlock()
 	s := &p.snap
 	s.counters = l.counters
+	s.held, s.heldMost = l.conns.held, l.conns.most
 	s.conns, s.inFlight, s.ticks, s.draining = l.conns.open, l.pending, l.ticks, l.draining
 	s.peers = s.peers[:0]
 	for _, k := range l.links {
@@ -287,6 +291,9 @@ func (e *exposition) connections(s *snapshot) {
 	e.one("dnode_connections_accepted_total", "counter", "Connections accepted.", s.accepted)
 	e.one("dnode_connections_refused_total", "counter", "Connections refused for what their hello said.", s.refused)
 	e.one("dnode_connections_breached_total", "counter", "Connections closed because they broke the protocol.", s.breaches)
+	e.one("dnode_connections_dropped_total", "counter", "Connections closed without a word because there were too many at once.", s.dropped)
+	e.one("dnode_connection_bytes", "gauge", "Memory that holds unfinished requests and unread replies of all connections.", s.held)
+	e.one("dnode_connection_bytes_max", "gauge", "The highest value of dnode_connection_bytes so far.", s.heldMost)
 	e.head("dnode_connections_closed_total", "counter", "Connections that were told why they are closed, by reason.")
 	for code := 1; code < maxCodes; code++ {
 		if v := s.closed[code]; v > 0 {

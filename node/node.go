@@ -24,9 +24,9 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// reservedFiles are for the log, links, HTTP and the connections that are
+// reservedFiles are for the log, links, members, HTTP and the connections that are
 // accepted faster than the loop can refuse them: a full backlog.
-const reservedFiles = 4096 + 512
+const reservedFiles = 4096 + 768
 
 // Errors that callers decide by.
 var (

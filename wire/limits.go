@@ -18,9 +18,10 @@ const (
 	MaxTextBytes    = 1 << 10 // the text of an error
 
 	MaxConnections    = 10_000
-	MaxConnRequests   = 4096    // requests in flight on one client connection
-	MaxConnBytes      = 8 << 20 // bytes of requests in flight on one client connection
-	MaxOutboundBytes  = 8 << 20 // replies a slow reader may leave unread before it is closed
+	MaxConnRequests   = 4096      // requests in flight on one client connection
+	MaxConnBytes      = 8 << 20   // bytes of requests in flight on one client connection
+	MaxOutboundBytes  = 8 << 20   // replies a slow reader may leave unread before it is closed
+	MaxHeldBytes      = 256 << 20 // unfinished requests and unread replies of all connections of a node
 	HelloTimeoutNanos = 2_000_000_000
 
 	MaxUncommittedBytes = 64 << 20 // proposals not yet committed

@@ -24,6 +24,7 @@ type logPos struct {
 type created struct {
 	crc      uint32
 	prevTerm wire.Term
+	time     uint64 // the leader's
 }
 
 type committed struct {
@@ -44,6 +45,7 @@ type checker struct {
 	entries   map[logPos]created
 	committed []committed           // at index-1
 	hashes    map[wire.Index]uint64 // state hash at applied index
+	cluster   wire.ClusterID        // as first founded
 	nodes     []nodeTruth
 }
 
@@ -53,6 +55,7 @@ type nodeTruth struct {
 	disk    []entryID // what is synced: survives any crash
 	inWrite [][]entryID
 	inFirst []wire.Index
+	vote    wire.Vote // what is synced of its vote
 	applied wire.Index
 	term    wire.Term // highest term it has told anyone
 }
@@ -119,10 +122,17 @@ func (k *checker) parseRuns(t *nodeTruth, runs [][]byte) (first wire.Index, ids 
 			}
 			crc := wire.Checksum(b[:e.Size])
 			pos := logPos{e.Index, e.Term}
-			if was, ok := k.entries[pos]; ok && was != (created{crc, prev}) {
+			time, err := e.Time()
+			if err != nil {
+				return 0, nil, fmt.Errorf("log: entry to be stored: %w", err)
+			}
+			if was, ok := k.entries[pos]; ok && was != (created{crc, prev, time}) {
 				return 0, nil, fmt.Errorf("log matching: two different entries have index %d and term %d", e.Index, e.Term)
 			}
-			k.entries[pos] = created{crc, prev}
+			if before := k.entries[logPos{e.Index - 1, prev}]; before.time > time {
+				return 0, nil, fmt.Errorf("time: entry %d of term %d says %d, the one before %d", e.Index, e.Term, time, before.time)
+			}
+			k.entries[pos] = created{crc, prev, time}
 			ids = append(ids, entryID{e.Term, crc})
 			prev = e.Term
 			next++
@@ -136,6 +146,9 @@ func (k *checker) parseRuns(t *nodeTruth, runs [][]byte) (first wire.Index, ids 
 func (k *checker) durable(n *node, batches []replica.Store) {
 	t := &k.nodes[n.index]
 	for i := range batches {
+		if batches[i].SaveVote {
+			t.vote = batches[i].Vote
+		}
 		first, ids := identify(batches[i].Append)
 		if len(ids) > 0 {
 			t.disk = append(t.disk[:min(len(t.disk), int(first)-1)], ids...)
@@ -230,7 +243,7 @@ func (n *node) readLog() ([]entryID, error) {
 }
 
 // sent checks what a node tells another: one vote in a term.
-func (k *checker) sent(n *node, b []byte) error {
+func (k *checker) sent(n *node, to int, b []byte) error {
 	t := &k.nodes[n.index]
 	for len(b) > 0 {
 		f, err := wire.ParseFrame(b, wire.MaxAppendBytes)
@@ -241,25 +254,19 @@ func (k *checker) sent(n *node, b []byte) error {
 		if err != nil {
 			return fmt.Errorf("node %d sends a bad message: %w", n.id, err)
 		}
-		b = b[f.Size:]
-		switch m.Type {
-		case wire.FramePreVote, wire.FramePreVoteReply:
+		b, m.To = b[f.Size:], wire.NodeID(to+1)
+		if m.Type == wire.FramePreVoteReply {
 			continue // speaks of a term that nobody has entered
-		case wire.FrameVote:
-			if err := k.voted(n.id, m.Term, n.id); err != nil {
-				return err
-			}
+		}
+		if m.Type == wire.FramePreVote {
+			n.c.canvassed(n) // likewise
+			continue
 		}
 		t.term = max(t.term, m.Term)
+		if err := k.said(n, &m); err != nil {
+			return err
+		}
 	}
-	return nil
-}
-
-func (k *checker) voted(voter wire.NodeID, term wire.Term, candidate wire.NodeID) error {
-	if was, ok := k.votes[votePos{voter, term}]; ok && was != candidate {
-		return fmt.Errorf("election safety: node %d votes for %d and for %d in term %d", voter, was, candidate, term)
-	}
-	k.votes[votePos{voter, term}] = candidate
 	return nil
 }
 
@@ -267,18 +274,18 @@ func (k *checker) voted(voter wire.NodeID, term wire.Term, candidate wire.NodeID
 func (k *checker) after(n *node) error {
 	st := n.rep.Raft().Status()
 	n.c.stats.Terms = max(n.c.stats.Terms, st.Term)
-	if st.Vote != 0 {
-		if err := k.voted(n.id, st.Term, st.Vote); err != nil {
-			return err
-		}
-	}
 	if st.Role == raft.Leader && (n.role != raft.Leader || n.term != st.Term) {
 		n.c.stats.Elections++
 		if err := k.elected(n, st.Term); err != nil {
 			return err
 		}
+		n.c.elected(n)
+	} else if st.Role == raft.Leader && st.Commit > n.commit {
+		if by := k.nodes[n.index].log[st.Commit-1].term; by != st.Term {
+			return fmt.Errorf("commit rule: node %d leads term %d and commits entry %d of term %d by counting", n.id, st.Term, st.Commit, by)
+		}
 	}
-	n.role, n.term = st.Role, st.Term
+	n.role, n.term, n.commit = st.Role, st.Term, st.Commit
 	return k.applied(n, st.Term)
 }
 
@@ -313,6 +320,9 @@ func (k *checker) applied(n *node, term wire.Term) error {
 		id := t.log[i-1]
 		if int(i) > len(k.committed) {
 			k.committed = append(k.committed, committed{entryID: id, by: term, at: n.c.now})
+			if copies := k.copies(i); copies <= len(k.nodes)/2 {
+				return fmt.Errorf("durability: node %d has committed entry %d, which is on %d of %d disks", n.id, i, copies, len(k.nodes))
+			}
 			continue
 		}
 		if k.committed[i-1].entryID != id {
@@ -348,16 +358,21 @@ func (k *checker) answered(n *node, r replica.Reply) error {
 	if int(index) > len(k.committed) {
 		return fmt.Errorf("node %d answers write %d, which is not committed", n.id, index)
 	}
+	if copies := k.copies(index); copies <= len(k.nodes)/2 {
+		return fmt.Errorf("durability: node %d answers write %d, which is on %d of %d disks", n.id, index, copies, len(k.nodes))
+	}
+	return nil
+}
+
+// copies counts the disks that hold a committed entry.
+func (k *checker) copies(index wire.Index) int {
 	copies := 0
 	for i := range k.nodes {
 		if d := k.nodes[i].disk; int(index) <= len(d) && d[index-1] == k.committed[index-1].entryID {
 			copies++
 		}
 	}
-	if copies <= len(k.nodes)/2 {
-		return fmt.Errorf("durability: node %d answers write %d, which is on %d of %d disks", n.id, index, copies, len(k.nodes))
-	}
-	return nil
+	return copies
 }
 
 // settled reports whether, with all faults over, the cluster has a leader and all
@@ -372,8 +387,16 @@ func (k *checker) settled(c *Cluster) error {
 		return fmt.Errorf("liveness: leader %d has committed %d of %d entries", lead+1, st.Commit, st.Last)
 	}
 	for _, n := range c.nodes {
+		if !n.up {
+			return fmt.Errorf("liveness: node %d is down", n.id)
+		}
 		if durable := n.rep.Raft().Status().Durable; n.rep.Applied() != st.Commit || durable != st.Commit {
 			return fmt.Errorf("liveness: node %d has applied %d and stored %d of %d entries", n.id, n.rep.Applied(), durable, st.Commit)
+		}
+	}
+	for i := range c.load.clients {
+		if c.load.readOnly && !c.load.clients[i].asked {
+			return fmt.Errorf("liveness: client %d gets no answer to a read", i)
 		}
 	}
 	return nil
@@ -395,28 +418,35 @@ func (k *checker) history(c *Cluster, n *node) error {
 	if err != nil {
 		return err
 	}
+	inLog := make(map[string]bool, len(commands))
+	for _, command := range commands {
+		inLog[command] = true
+	}
 	for i := range c.load.history {
 		op := &c.load.history[i]
+		if op.Failed && !op.Read && inLog[string(op.Command)] {
+			return fmt.Errorf("exactness: write of client %d was said to have failed, and is in the log", op.Client)
+		}
 		if op.Read || !op.Acked {
 			continue
 		}
-		if int(op.Revision) > len(commands) || commands[op.Revision-1] != wire.Checksum(op.Command) {
+		if int(op.Revision) > len(commands) || commands[op.Revision-1] != string(op.Command) {
 			return fmt.Errorf("durability: write of client %d acknowledged at %d is not there", op.Client, op.Revision)
 		}
 	}
 	return nil
 }
 
-// commands reads the checksums of all commands in a node's log, by index-1.
-func (k *checker) commands(n *node) ([]uint32, error) {
-	commands := make([]uint32, 0, len(k.committed))
+// commands reads all commands in a node's log, by index-1; "" for other entries.
+func (k *checker) commands(n *node) ([]string, error) {
+	commands := make([]string, 0, len(k.committed))
 	err := n.eachEntry(n.rep.Applied(), func(e *wire.Entry, raw []byte) error {
 		var command []byte
 		var err error
 		if e.Type == wire.EntryCommand {
 			_, command, err = e.Command()
 		}
-		commands = append(commands, wire.Checksum(command))
+		commands = append(commands, string(command))
 		return err
 	})
 	return commands, err

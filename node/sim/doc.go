@@ -11,20 +11,28 @@
 // Nothing of the product is re-implemented here: node/replica, node/raft,
 // node/kv, node/disk and wal run as they ship, and bytes pass the real frame
 // decoder. Simulated are: the network (delay with a heavy tail, loss,
-// duplication, reordering, one-way and symmetric partitions), the disk (what a
-// power cut leaves of unsynced sectors; a write cut short at any operation; slow
-// syncs), the process (kill -9, power loss, restart, of any subset at once) and
-// the clock.
+// duplication, reordering, one-way and symmetric partitions, links that are lost
+// and come back), the disk (what a power cut leaves of unsynced sectors; a write
+// cut short at any operation; slow syncs; no room), the process (kill -9, power
+// loss, restart, pauses, of any subset at once), its turns (events one by one or
+// gathered in batches) and its clock (which begins anew with the machine and runs
+// up to 5 % fast or slow). A nemesis strikes leaders when they are elected, and
+// sets traps for leases.
 //
 // # Checkers
 //
-// After every event: one leader per term; one vote per node and term; an entry
-// is determined by index and term, and so is the entry before it (log
-// matching); a new leader holds every entry committed in an earlier term
-// (leader completeness, by the term of the leader that committed it); what is
-// committed at an index never changes; an equal applied index means an equal
-// state hash; an answered write is on the disks of a majority, as far as they
-// would survive a power cut; what was on a disk before a restart is there after
-// it. When faults have stopped: a leader is found, all members converge, and
-// every answered write is in the log as it was sent.
+// After every event: one leader per term; one vote per node and term, for a log
+// that ends no earlier; an entry is determined by index and term, and so is the
+// entry before it (log matching); time never goes back in a log; a new leader
+// holds every entry committed in an earlier term (leader completeness, by the
+// term of the leader that committed it); leaders count only entries of their
+// own term; what is committed is on the disks of a majority and never changes;
+// an equal applied index means an equal state hash; what a message says of terms,
+// votes and entries is on the sender's disk, as far as it would survive a power
+// cut; what was on a disk before a restart is there after it; the shell knows the
+// configuration in force, and all identity files name one cluster; no leader goes
+// on without a majority. When faults have stopped: a leader is found, all members
+// converge, and once more, with reads only, after that leader was killed. Every
+// answered write is then in the log as it was sent, none that was said to have
+// failed is, and the answers respect real time.
 package sim

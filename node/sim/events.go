@@ -5,15 +5,19 @@ type eventKind uint8
 
 const (
 	evTick    eventKind = iota + 1 // a node's timer
-	evPoll                         // a node has work left over
+	evTurn                         // a node's batch of events ends
 	evPeer                         // bytes of another node arrive
 	evRequest                      // a client's frame arrives at a node
 	evReply                        // a node's frame arrives at a client
+	evLink                         // a node loses its link to another, or has it again
 	evStored                       // a node's disk has finished a write
 	evRead                         // a node's disk has finished a read
 	evNext                         // a client sends its next operation
 	evTimeout                      // a client gives up waiting
 	evFault                        // the nemesis strikes
+	evHunt                         // it strikes a leader that was just elected
+	evSnap                         // it springs a trap
+	evHeal                         // the network is whole again
 	evRestart                      // a node comes back
 )
 
@@ -24,7 +28,8 @@ type event struct {
 	kind   eventKind
 	node   int
 	life   uint64 // the node's life it belongs to; it dies with that life
-	from   int    // evPeer: sender
+	from   int    // evPeer: sender; evLink: the other; evSnap: who was cut off
+	up     bool   // evLink; evSnap: nobody is restarted
 	client int
 	op     uint64 // evTimeout: the operation's number
 	data   []byte

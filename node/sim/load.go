@@ -31,21 +31,30 @@ type load struct {
 	clients []simClient
 	history []Op
 	scratch []byte
+	// readOnly is the very end: each client asks until one read was answered.
+	readOnly bool
 }
 
 type simClient struct {
 	target  int // node that is asked
+	asking  int // node that the operation in flight was sent to
 	op      int // position in history
 	id      uint64
 	waiting bool
+	loyal   bool // asks on where it is not answered
+	reader  bool // never writes: a leader that is cut off does not keep it waiting
+	lease   bool // and reads at lease level only
+	asked   bool // recovery: was answered
 }
-
-const clientTimeout = 500 * millisecond
 
 func newLoad(c *Cluster) *load {
 	l := &load{c: c, rand: stream(c.opt.Seed, streamLoad), clients: make([]simClient, c.opt.Clients)}
 	for i := range l.clients {
 		l.clients[i].target = l.rand.IntN(c.opt.Nodes)
+		cl := &l.clients[i]
+		cl.loyal = l.rand.IntN(100) < c.opt.Loyal
+		cl.reader = i > 0 && l.rand.IntN(100) < c.opt.Readers
+		cl.lease = cl.reader && l.rand.IntN(100) < c.opt.Leases
 	}
 	return l
 }
@@ -53,32 +62,44 @@ func newLoad(c *Cluster) *load {
 // next sends the client's next operation.
 func (l *load) next(client int) {
 	cl := &l.clients[client]
-	if l.c.quiet || cl.waiting {
+	if cl.waiting || l.c.quiet && !l.readOnly {
 		return
 	}
 	cl.id++
 	cl.op = len(l.history)
 	cl.waiting = true
+	if !cl.loyal && l.rand.IntN(100) < l.c.opt.Roaming {
+		cl.target = l.rand.IntN(l.c.opt.Nodes)
+	}
 	op := Op{Client: client, Key: fmt.Sprintf("k%d", l.rand.IntN(l.c.opt.Keys)), Call: l.c.now}
 	unique := fmt.Appendf(nil, "%d-%d", client, cl.id)
-	for range l.rand.IntN(8) {
-		unique = append(unique, "................................"...)
-	}
-	key := []byte(op.Key)
-	switch l.rand.IntN(10) {
-	case 0, 1, 2:
+	if l.readOnly || cl.reader || l.rand.IntN(100) < l.c.opt.Reads {
 		op.Read = true
-		op.Lease = l.rand.IntN(3) == 0
-	case 3:
-		op.Command = deletion(key, unique)
-	case 4:
-		op.Command = wire.AppendCAS(nil, wire.Command{Mode: wire.CASAbsent, Key: key, Expected: nil, Value: unique})
-	default:
-		op.Command = wire.AppendPut(nil, key, unique)
+		op.Lease = !l.readOnly && (cl.lease || l.rand.IntN(100) < l.c.opt.Leases)
+	} else {
+		op.Command = l.command([]byte(op.Key), unique)
 	}
 	l.history = append(l.history, op)
 	l.send(client)
-	l.c.at(clientTimeout, event{kind: evTimeout, client: client, op: cl.id})
+	l.c.at(l.c.opt.TimeoutNanos, event{kind: evTimeout, client: client, op: cl.id})
+}
+
+// command draws a write: mostly puts.
+func (l *load) command(key, unique []byte) []byte {
+	switch l.rand.IntN(7) {
+	case 0:
+		return deletion(key, unique)
+	case 1:
+		return wire.AppendCAS(nil, wire.Command{Mode: wire.CASAbsent, Key: key, Expected: nil, Value: unique})
+	}
+	size := l.rand.IntN(l.c.opt.ValueBytes)
+	if l.c.opt.ValueBytes > 4096 && l.rand.IntN(8) > 0 {
+		size %= 256
+	}
+	for len(unique) < size {
+		unique = append(unique, "................................"...)
+	}
+	return wire.AppendPut(nil, key, unique)
 }
 
 // deletion is a batch that deletes a key, and another that never was: so no two
@@ -104,7 +125,18 @@ func (l *load) send(client int) {
 		body := wire.AppendWrite(l.scratch[:0], wire.Stamp{}, op.Command)
 		frame = wire.AppendFrame(nil, wire.FrameWrite, cl.id, body)
 	}
+	cl.asking = cl.target
 	l.c.at(l.c.net.delay(), event{kind: evRequest, node: cl.target, client: client, data: frame})
+}
+
+// hungUp tells whoever waits for a node that its connection is gone.
+func (l *load) hungUp(n *node) {
+	for i := range l.clients {
+		if cl := &l.clients[i]; cl.waiting && cl.asking == n.index {
+			cl.target = l.rand.IntN(l.c.opt.Nodes)
+			l.c.at(20*millisecond, event{kind: evTimeout, client: i, op: cl.id})
+		}
+	}
 }
 
 // reply takes a frame that a node sent to the client.
@@ -140,6 +172,10 @@ func (l *load) reply(client int, frame []byte) {
 		l.c.fail(fmt.Errorf("node sent frame type %d to a client", f.Type))
 	}
 	cl.waiting = false
+	if l.readOnly && op.Acked {
+		cl.asked = true
+		return
+	}
 	l.think(client)
 }
 
@@ -175,7 +211,8 @@ func (c *Cluster) nodeAt(addr string) int {
 	return -1
 }
 
-// timeout gives up on an operation: its outcome stays unknown.
+// timeout gives up on an operation, or has lost its connection: its outcome stays
+// unknown.
 func (l *load) timeout(client int, id uint64) {
 	cl := &l.clients[client]
 	if !cl.waiting || cl.id != id {
@@ -185,12 +222,14 @@ func (l *load) timeout(client int, id uint64) {
 		l.c.stats.Unknown++
 	}
 	cl.waiting = false
-	cl.target = l.rand.IntN(l.c.opt.Nodes)
+	if !cl.loyal || l.readOnly {
+		cl.target = l.rand.IntN(l.c.opt.Nodes)
+	}
 	l.think(client)
 }
 
 func (l *load) think(client int) {
-	l.c.at(int64(l.rand.ExpFloat64()*float64(20*millisecond)), event{kind: evNext, client: client})
+	l.c.at(int64(l.rand.ExpFloat64()*float64(l.c.opt.ThinkNanos)), event{kind: evNext, client: client})
 }
 
 // conn is the connection id of a client to a node.

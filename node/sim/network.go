@@ -7,18 +7,19 @@ import "math/rand/v2"
 type network struct {
 	rand *rand.Rand
 	opt  Options
-	cut  []bool // cut[from*nodes+to]
+	cut  []bool  // cut[from*nodes+to]
+	lag  []int64 // likewise, what each message takes longer
 }
 
 func newNetwork(opt Options) network {
-	return network{rand: stream(opt.Seed, streamNetwork), opt: opt, cut: make([]bool, opt.Nodes*opt.Nodes)}
+	return network{rand: stream(opt.Seed, streamNetwork), opt: opt, cut: make([]bool, opt.Nodes*opt.Nodes), lag: make([]int64, opt.Nodes*opt.Nodes)}
 }
 
 // delay draws the time that one message takes.
 func (w *network) delay() int64 {
 	d := 50*microsecond + int64(w.rand.ExpFloat64()*float64(100*microsecond))
 	if w.opt.TailDelay > 0 && w.rand.Float64() < w.opt.TailDelay {
-		d *= 1 + w.rand.Int64N(100)
+		d *= 1 + w.rand.Int64N(w.opt.TailFactor)
 	}
 	return d
 }
@@ -26,7 +27,8 @@ func (w *network) delay() int64 {
 // deliveries returns after which delays a message between nodes arrives: none
 // if it is lost, two if it is duplicated.
 func (w *network) deliveries(from, to int) (delays [2]int64, n int) {
-	delays = [2]int64{w.delay(), w.delay()}
+	lag := w.lag[from*w.opt.Nodes+to]
+	delays = [2]int64{lag + w.delay(), lag + w.delay()}
 	lost := w.rand.Float64() < w.opt.Loss
 	twice := w.rand.Float64() < w.opt.Duplicate
 	switch {
@@ -78,7 +80,10 @@ func (w *network) partition(r *rand.Rand, leader int) {
 	}
 }
 
-func (w *network) heal() { clear(w.cut) }
+func (w *network) heal() {
+	clear(w.cut)
+	clear(w.lag)
+}
 
 // calm ends all faults of the network.
 func (w *network) calm() {

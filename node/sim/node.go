@@ -16,6 +16,7 @@ const (
 	tickNanos      = 10 * millisecond
 	electionTicks  = 50
 	heartbeatTicks = 5
+	maxTicks       = electionTicks / 2 // fed at once after a pause, as the shell does
 )
 
 // node is one member: its disk survives its lives.
@@ -27,6 +28,11 @@ type node struct {
 	slow  int64 // factor on the disk's latency
 	// paused is until when the process stands still.
 	paused int64
+	// The machine's clock: it runs fast by drift millionths, and starts anew
+	// with the machine.
+	offset, drift int64
+	// cluster is what the identity file names, zero before the founding.
+	cluster wire.ClusterID
 
 	// One life.
 	up      bool
@@ -37,15 +43,22 @@ type node struct {
 	queue   []replica.Store // waiting for the disk
 	writing []replica.Store // being written; empty: the disk is idle
 	reads   []replica.ReadRequest
-	polling bool
 	space   space
+	begun   bool           // a batch has begun, and its effects were not taken
+	turning bool           // an event that ends the batch is on its way
+	ticked  int64          // the node's clock when ticks were last fed
+	known   wire.ClusterID // of the configuration that the shell was told of
 
-	role raft.Role
-	term wire.Term
+	role   raft.Role
+	term   wire.Term
+	commit wire.Index
+	round  uint64 // last confirmed
+	heard  int64  // when that was
 }
 
 func newNode(c *Cluster, index int) *node {
 	n := &node{c: c, index: index, id: wire.NodeID(index + 1), slow: 1}
+	n.boot()
 	n.fs = crashfs.New()
 	n.fs.Lie(c.opt.LyingDisk)
 	return n
@@ -56,8 +69,9 @@ func (n *node) start() {
 	n.life++
 	n.up = true
 	n.queue, n.writing, n.reads = nil, nil, nil
-	n.polling, n.paused, n.space = false, 0, space{}
-	n.role, n.term = raft.Follower, 0
+	n.begun, n.turning, n.paused, n.space = false, false, 0, space{}
+	n.role, n.term, n.commit = raft.Follower, 0, 0
+	n.round, n.heard = 0, n.c.now
 	if err := n.open(); err != nil {
 		n.c.fail(fmt.Errorf("node %d does not start: %w", n.id, err))
 		return
@@ -66,14 +80,17 @@ func (n *node) start() {
 		n.c.fail(fmt.Errorf("node %d recovers: %w", n.id, err))
 		return
 	}
+	n.ticked = n.clock()
+	n.known = n.rep.Membership().Cluster
 	n.later(n.c.disks.Int64N(tickNanos), event{kind: evTick})
-	n.begin()
+	n.event()
 	for i := range n.c.peers.Members {
 		if m := &n.c.peers.Members[i]; m.ID != n.id {
 			n.rep.PeerUp(m.ID, m.ClientAddr)
 		}
 	}
 	n.end()
+	n.c.linked(n, true)
 }
 
 func (n *node) open() error {
@@ -85,13 +102,14 @@ func (n *node) open() error {
 	if err != nil {
 		return err
 	}
+	n.c.check.nodes[n.index].vote = votes.Vote
 	cfg := replica.Config{
 		Name:       n.c.peers.Members[n.index].Name,
 		NewCluster: wire.ClusterID{0xc1, byte(n.index)},
 		Raft: raft.Config{
 			ID: n.id, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, LeaseNanos: 400 * millisecond,
 			Seed:           n.c.disks.Uint64(),
-			MaxAppendBytes: n.c.opt.AppendBytes, MaxInflightBytes: 256 << 10, MaxUncommittedBytes: 1 << 20,
+			MaxAppendBytes: n.c.opt.AppendBytes, MaxInflightBytes: n.c.opt.InflightBytes, MaxUncommittedBytes: n.c.opt.UncommittedBytes,
 			TailBytes: n.c.opt.TailBytes,
 		},
 	}
@@ -110,17 +128,64 @@ func (n *node) later(delay int64, e event) {
 	n.c.at(delay, e)
 }
 
-func (n *node) begin() { n.rep.Begin(n.c.now) }
+// boot draws what a restart of the machine changes: where its clock begins.
+func (n *node) boot() {
+	n.offset = n.c.disks.Int64N(1000 * second)
+	n.drift = 0
+	if d := n.c.opt.DriftPPM; d > 0 {
+		n.drift = n.c.disks.Int64N(2*d) - d
+	}
+}
 
+// clock is the time as this node knows it.
+func (n *node) clock() int64 { return n.offset + n.c.now + n.c.now/1_000_000*n.drift }
+
+// event precedes every event of the replica: the clock is read for each, after
+// its bytes were.
+func (n *node) event() {
+	if n.begun {
+		n.rep.SetNow(n.clock())
+		return
+	}
+	n.begun = true
+	n.rep.Begin(n.clock())
+}
+
+// tick feeds the ticks that are due, as the shell does.
+func (n *node) tick() {
+	due := (n.clock() - n.ticked) / tickNanos
+	n.ticked += due * tickNanos
+	for range min(due, maxTicks) {
+		n.rep.Tick()
+	}
+	if due > maxTicks { // it was stopped
+		n.heard = n.c.now
+	}
+	n.c.fail(n.c.check.quorum(n))
+	n.tickSpace()
+	n.later(tickNanos, event{kind: evTick})
+}
+
+// handle takes one event. The batch ends with it, or a little later, with what
+// else arrives until then.
 func (n *node) handle(e *event) {
-	n.begin()
+	n.event()
+	n.take(e)
+	switch {
+	case e.kind == evTurn || n.c.opt.BatchNanos == 0:
+		n.end()
+	case !n.turning:
+		n.turning = true
+		n.later(n.c.disks.Int64N(n.c.opt.BatchNanos), event{kind: evTurn})
+	}
+}
+
+func (n *node) take(e *event) {
 	switch e.kind {
 	case evTick:
-		n.rep.Tick()
-		n.tickSpace()
-		n.later(tickNanos, event{kind: evTick})
-	case evPoll:
-		n.polling = false
+		n.tick()
+	case evTurn:
+		n.turning = false
 	case evPeer:
 		n.frames(e.data, func(f wire.Frame) {
 			if err := n.rep.Peer(wire.NodeID(e.from+1), f); err != nil {
@@ -129,12 +194,23 @@ func (n *node) handle(e *event) {
 		})
 	case evRequest:
 		n.frames(e.data, func(f wire.Frame) { n.rep.Request(conn(e.client), f) })
+	case evLink:
+		n.link(e.from, e.up)
 	case evStored:
 		n.stored()
 	case evRead:
 		n.rep.EntriesRead(n.disk.Read(n.reads[e.read]))
 	}
-	n.end()
+}
+
+// link says that the link to a member came up or was lost.
+func (n *node) link(to int, up bool) {
+	m := &n.c.peers.Members[to]
+	if up {
+		n.rep.PeerUp(m.ID, m.ClientAddr)
+	} else {
+		n.rep.PeerDown(m.ID)
+	}
 }
 
 func (n *node) frames(b []byte, take func(wire.Frame)) {
@@ -151,6 +227,7 @@ func (n *node) frames(b []byte, take func(wire.Frame)) {
 
 // end carries out the effects of a batch and then checks all invariants.
 func (n *node) end() {
+	n.begun = false
 	fx := n.rep.Effects()
 	if fx.Store.Seq != 0 {
 		s := fx.Store
@@ -171,18 +248,43 @@ func (n *node) end() {
 		n.c.fail(n.c.check.answered(n, r))
 		n.c.at(n.c.net.delay(), event{kind: evReply, client: int(r.Conn) - 1, data: append([]byte(nil), r.Bytes...)})
 	}
-	if fx.More && !n.polling {
-		n.polling = true
-		n.later(0, event{kind: evPoll})
+	n.c.fail(n.identify(fx))
+	if fx.More && !n.turning {
+		n.turning = true
+		n.later(0, event{kind: evTurn})
 	}
+}
+
+// identify does what the shell does with a new configuration: the identity file
+// names the cluster of the last one that it was told of.
+func (n *node) identify(fx *replica.Effects) error {
+	now := n.rep.Membership().Cluster
+	if fx.Membership {
+		n.known = now
+	}
+	if n.known != now {
+		return fmt.Errorf("identity: node %d is in cluster %v, its shell was told of %v", n.id, now, n.known)
+	}
+	if !fx.Founded {
+		return nil
+	}
+	n.cluster = n.known
+	return n.c.check.founded(n)
 }
 
 func (n *node) send(to int, b []byte) {
 	data := append([]byte(nil), b...)
-	n.c.fail(n.c.check.sent(n, data))
-	delays, count := n.c.net.deliveries(n.index, to)
-	for _, d := range delays[:count] {
-		n.c.at(d, event{kind: evPeer, node: to, from: n.index, data: data})
+	n.c.fail(n.c.check.sent(n, to, data))
+	for len(data) > 0 {
+		size := len(data)
+		if f, err := wire.ParseFrame(data, wire.MaxAppendBytes); err == nil && n.c.opt.Split {
+			size = f.Size
+		}
+		delays, count := n.c.net.deliveries(n.index, to)
+		for _, d := range delays[:count] {
+			n.c.at(d, event{kind: evPeer, node: to, from: n.index, data: data[:size:size]})
+		}
+		data = data[size:]
 	}
 }
 
@@ -234,6 +336,7 @@ func (n *node) crash(power bool) {
 	}
 	if power {
 		n.fs = n.fs.Crash(n.c.disks.Uint64())
+		n.boot()
 	} else {
 		n.fs = n.fs.Kill()
 	}

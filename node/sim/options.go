@@ -16,7 +16,10 @@ type Options struct {
 
 	Loss      float64 // share of messages lost
 	Duplicate float64 // share of messages delivered twice
-	TailDelay float64 // share of messages that are delayed up to 100 times
+	TailDelay float64 // share of messages that are delayed
+	// TailFactor is how many times longer a delayed message takes at most.
+	TailFactor int64
+	Split      bool // the frames of a batch travel, and are lost, one by one
 
 	FaultNanos int64 // mean time between faults; zero: none
 	Kill       bool  // kill -9 of a random subset
@@ -26,6 +29,31 @@ type Options struct {
 	SlowDisk   bool
 	FullDisk   bool
 	Pause      bool // a process stands still, as under SIGSTOP
+	// Hunt is the share of new leaders, in percent, that are cut off, stopped or
+	// killed as soon as they are elected.
+	Hunt int
+	// Trap cuts a leader off at the moment when the only voters that may have
+	// confirmed its lease are restarted.
+	Trap bool
+	// Flap loses links between nodes for a while, and tells the nodes.
+	Flap bool
+	// DriftPPM bounds how fast or slow a node's clock runs, in millionths.
+	DriftPPM int64
+	// BatchNanos is how long a node gathers events before it carries out their
+	// effects; zero: each event is a batch.
+	BatchNanos int64
+
+	Reads   int // share of reads among operations, in percent
+	Leases  int // share of lease reads among reads, in percent
+	Readers int // share of clients that never write, in percent
+	// Loyal is the share of clients, in percent, that go on asking a node that
+	// does not answer.
+	Loyal int
+	// Roaming is how often, in percent, the other clients ask any node first.
+	Roaming      int
+	TimeoutNanos int64 // after which a client gives up waiting
+	ThinkNanos   int64 // mean pause of a client between two operations
+	ValueBytes   int   // of the largest values
 
 	// LyingDisk makes every sync a no-op: the falsification of all durability
 	// checks, which must then fail.
@@ -34,6 +62,8 @@ type Options struct {
 	SegmentBytes int64
 	TailBytes    int // of the log in memory
 	AppendBytes  int // of one append message: 1 makes every entry travel alone
+	// Limits of raft.Config; small ones make leaders refuse and wait.
+	InflightBytes, UncommittedBytes int
 }
 
 // Swarm draws options from a seed, each fault on or off, so that a run is not
@@ -59,6 +89,8 @@ func Swarm(seed uint64) Options {
 		TailBytes:    []int{1, 1 << 20}[r.IntN(2)],
 		AppendBytes:  []int{1, 1 << 10, 64 << 10}[r.IntN(3)],
 	}
+	o.clients(r)
+	o.timing(r)
 	if r.IntN(2) == 0 {
 		o.Loss = []float64{0.01, 0.05, 0.2}[r.IntN(3)]
 	}
@@ -66,9 +98,43 @@ func Swarm(seed uint64) Options {
 		o.Duplicate = 0.05
 	}
 	if r.IntN(2) == 0 {
-		o.TailDelay = 0.02
+		o.TailDelay = []float64{0.02, 0.2}[r.IntN(2)]
+		o.TailFactor = []int64{100, 5000}[r.IntN(2)]
 	}
 	return o
+}
+
+// clients draws how the load behaves.
+func (o *Options) clients(r *rand.Rand) {
+	o.Reads = []int{30, 30, 60}[r.IntN(3)]
+	o.Leases = []int{0, 30, 80}[r.IntN(3)]
+	o.Readers = []int{0, 30, 60}[r.IntN(3)]
+	o.Loyal = []int{0, 50, 90}[r.IntN(3)]
+	o.Roaming = []int{0, 30}[r.IntN(2)]
+	o.TimeoutNanos = []int64{500, 500, 4000}[r.IntN(3)] * millisecond
+	o.ThinkNanos = []int64{2, 20, 20}[r.IntN(3)] * millisecond
+	o.ValueBytes = 256
+	if o.SegmentBytes >= 256<<10 && r.IntN(4) == 0 {
+		o.ValueBytes = 30 << 10
+	}
+	o.InflightBytes = []int{1, 16 << 10, 256 << 10}[r.IntN(3)]
+	o.UncommittedBytes = []int{1 << 10, 1 << 20}[r.IntN(2)]
+}
+
+// timing draws when things happen within a node, and when the nemesis strikes.
+func (o *Options) timing(r *rand.Rand) {
+	o.BatchNanos = []int64{0, 0, 200 * microsecond, 5 * millisecond}[r.IntN(4)]
+	o.DriftPPM = []int64{0, 50_000}[r.IntN(2)]
+	o.Split = r.IntN(2) == 0
+	o.Trap = r.IntN(3) == 0
+	o.Flap = r.IntN(2) == 0
+	if r.IntN(2) == 0 {
+		o.Hunt = 70
+	}
+	if o.Trap { // nothing is caught but by those who ask on both sides
+		o.Leases, o.Readers, o.Loyal, o.Roaming, o.ThinkNanos = 80, 50, 50, 30, 4*millisecond
+		o.Clients = max(o.Clients, 6)
+	}
 }
 
 // The independent random streams of a seed: a draw added in one does not move

@@ -23,6 +23,8 @@ type Stats struct {
 	Partitions  int
 	Pauses      int
 	FullDisks   int
+	Hunts       int // leaders struck as soon as they were elected
+	Traps       int
 	Superseded  int // entries replaced in some log
 	Committed   wire.Index
 	VirtualSecs float64
@@ -40,7 +42,9 @@ type Cluster struct {
 	net    network
 	faults *rand.Rand
 	disks  *rand.Rand
-	quiet  bool // faults and load have stopped
+	quiet  bool  // faults and load have stopped
+	armed  event // the trap that is laid
+	siege  int64 // until when the nemesis lets a strike of its own take effect
 	stats  Stats
 	err    error
 }
@@ -95,16 +99,26 @@ func (c *Cluster) run() {
 		return
 	}
 	c.calm()
-	c.until(c.now + c.opt.SettleNanos)
-	if c.err == nil {
-		c.fail(c.check.settled(c))
-	}
+	c.settle()
+	c.check.recovers(c)
 	if c.err == nil {
 		c.fail(c.check.final(c))
 	}
 }
 
-// until handles events up to the given time.
+// settle gives the cluster time to converge, and to answer whoever asks.
+func (c *Cluster) settle() {
+	if c.err != nil {
+		return
+	}
+	c.until(c.now + c.opt.SettleNanos)
+	if c.err == nil {
+		c.fail(c.check.settled(c))
+	}
+}
+
+// until handles events up to the given time. Once faults have stopped it ends
+// when the cluster has settled.
 func (c *Cluster) until(end int64) {
 	for c.err == nil && len(c.events.items) > 0 && c.events.items[0].at <= end {
 		e := c.events.pop()
@@ -142,6 +156,15 @@ func (c *Cluster) handle(e *event) {
 	case evFault:
 		c.fault()
 		return
+	case evHunt:
+		c.hunt(e)
+		return
+	case evSnap:
+		c.snap(e)
+		return
+	case evHeal:
+		c.net.heal()
+		return
 	case evRestart:
 		if n := c.nodes[e.node]; !n.up {
 			n.start()
@@ -149,11 +172,14 @@ func (c *Cluster) handle(e *event) {
 		return
 	}
 	n := c.nodes[e.node]
+	if !n.up && e.kind == evRequest {
+		c.load.hungUp(n)
+	}
 	if !n.up || e.life != 0 && e.life != n.life {
 		return
 	}
 	if n.paused > c.now { // it will find all of this when it goes on
-		e.at = n.paused
+		e.at = n.paused + c.faults.Int64N(millisecond) // in no particular order
 		c.events.push(*e)
 		return
 	}
@@ -185,7 +211,10 @@ func (c *Cluster) fault() {
 		return
 	}
 	defer c.nextFault()
-	switch c.faults.IntN(8) {
+	if c.now < c.siege {
+		return
+	}
+	switch c.faults.IntN(10) {
 	case 0:
 		if c.opt.Kill {
 			c.crashSome(false)
@@ -215,6 +244,14 @@ func (c *Cluster) fault() {
 			c.pause()
 		}
 	case 7:
+		if c.opt.Trap {
+			c.trap()
+		}
+	case 8:
+		if c.opt.Flap {
+			c.flap()
+		}
+	case 9:
 		if c.opt.FullDisk {
 			c.fillDisk()
 		}
@@ -265,11 +302,16 @@ func (c *Cluster) CrashAll(power bool) {
 	}
 }
 
-func (c *Cluster) crash(n *node, power bool) {
+func (c *Cluster) crash(n *node, power bool) { c.crashFor(n, power, 300*millisecond) }
+
+// crashFor crashes a node and brings it back after about the given time.
+func (c *Cluster) crashFor(n *node, power bool, down int64) {
 	c.stats.Crashes++
 	if power {
 		c.stats.PowerCuts++
 	}
 	n.crash(power)
-	c.at(int64(c.faults.ExpFloat64()*float64(300*millisecond)), event{kind: evRestart, node: n.index})
+	c.linked(n, false)
+	c.load.hungUp(n)
+	c.at(int64(c.faults.ExpFloat64()*float64(down)), event{kind: evRestart, node: n.index})
 }

@@ -59,6 +59,8 @@ func (s *Stats) add(o Stats) {
 	s.Partitions += o.Partitions
 	s.Pauses += o.Pauses
 	s.FullDisks += o.FullDisks
+	s.Hunts += o.Hunts
+	s.Traps += o.Traps
 	s.Superseded += o.Superseded
 	s.Committed += o.Committed
 	s.VirtualSecs += o.VirtualSecs
@@ -74,6 +76,8 @@ func powerLoss(seed uint64) Options {
 		LoadNanos: 4 * second, SettleNanos: 20 * second,
 		FaultNanos: 250 * millisecond, PowerAll: true,
 		SegmentBytes: 64 << 10, TailBytes: 1 << 20, AppendBytes: 64 << 10,
+		InflightBytes: 256 << 10, UncommittedBytes: 1 << 20,
+		Reads: 30, ThinkNanos: 20 * millisecond, TimeoutNanos: 500 * millisecond, ValueBytes: 256,
 	}
 }
 

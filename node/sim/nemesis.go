@@ -1,0 +1,123 @@
+package sim
+
+// The strikes that chance alone would hardly ever time right.
+
+// elected is told of every new leader: the nemesis may strike it, mostly at once,
+// before or after its first entries have reached anybody.
+func (c *Cluster) elected(n *node) {
+	if c.quiet || c.now < c.siege || c.faults.IntN(100) >= c.opt.Hunt {
+		return
+	}
+	delay := c.faults.Int64N(30 * millisecond)
+	if c.faults.IntN(3) == 0 {
+		delay += c.faults.Int64N(second)
+	}
+	c.siege = c.now + delay + second/2 + c.faults.Int64N(1500*millisecond)
+	c.at(delay, event{kind: evHunt, node: n.index, life: n.life})
+}
+
+// hunt cuts a fresh leader off, alone or with a minority; stops it; or kills it.
+func (c *Cluster) hunt(e *event) {
+	n := c.nodes[e.node]
+	if c.quiet || !n.up || n.life != e.life {
+		return
+	}
+	c.stats.Hunts++
+	switch c.faults.IntN(4) {
+	case 0:
+		n.paused = c.siege - c.faults.Int64N(300*millisecond)
+	case 1:
+		c.crash(n, c.opt.Power && c.faults.IntN(2) == 0)
+	default:
+		with := map[int]bool{n.index: true}
+		for range (c.opt.Nodes - 1) / 2 {
+			if c.faults.IntN(2) == 0 {
+				with[c.faults.IntN(c.opt.Nodes)] = true
+			}
+		}
+		c.isolate(func(i int) bool { return with[i] }, c.faults.IntN(4) == 0)
+	}
+}
+
+// isolate cuts a side off from the others until the siege is over. One way, what
+// the others say still reaches it.
+func (c *Cluster) isolate(side func(int) bool, oneWay bool) {
+	c.stats.Partitions++
+	for from := range c.nodes {
+		for to := range c.nodes {
+			if side(from) != side(to) && (!oneWay || side(from)) {
+				c.net.cut[from*len(c.nodes)+to] = true
+			}
+		}
+	}
+	c.at(c.siege-c.now, event{kind: evHeal})
+}
+
+// trap lays the ground for electing a new leader while the old one holds a
+// lease. A node hears nothing of it for longer than an election timeout, and then
+// the voters that confirmed the lease may forget that they did; or what confirms
+// the lease arrives late.
+func (c *Cluster) trap() {
+	lead := c.leaderNode()
+	if lead < 0 || c.opt.Nodes < 3 {
+		return
+	}
+	c.stats.Traps++
+	c.siege = c.now + 3*second
+	e := event{kind: evSnap, node: lead, life: c.nodes[lead].life, up: c.faults.IntN(2) == 0}
+	if c.faults.IntN(3) == 0 {
+		for from := range c.nodes {
+			c.net.lag[from*c.opt.Nodes+lead] = 450 * millisecond
+		}
+		e.up, e.from = true, lead
+		c.at(700*millisecond, e)
+		return
+	}
+	deaf := (lead + 1 + c.faults.IntN(c.opt.Nodes-1)) % c.opt.Nodes
+	c.net.heal()
+	c.net.cut[lead*c.opt.Nodes+deaf], c.net.cut[deaf*c.opt.Nodes+lead] = true, true
+	e.from = deaf
+	c.armed = e
+}
+
+// canvassed springs the trap: the deaf node has just begun to ask for votes, and
+// will go on asking those who did not answer.
+func (c *Cluster) canvassed(n *node) {
+	if c.armed.kind == evSnap && c.armed.from == n.index {
+		c.at(0, c.armed)
+		c.armed = event{}
+	}
+}
+
+func (c *Cluster) snap(e *event) {
+	lead := c.nodes[e.node]
+	if c.quiet || c.now > c.siege || !lead.up || lead.life != e.life || !lead.rep.Leading() {
+		return
+	}
+	c.isolate(func(i int) bool { return i == e.node }, false)
+	for _, n := range c.nodes {
+		if !e.up && n.up && n.index != e.node && n.index != e.from {
+			c.crashFor(n, false, 5*millisecond)
+		}
+	}
+}
+
+// linked tells the others, if links are watched at all, that a node is gone or
+// there again.
+func (c *Cluster) linked(n *node, up bool) {
+	for _, o := range c.nodes {
+		if c.opt.Flap && o.up && o != n {
+			o.later(c.net.delay(), event{kind: evLink, from: n.index, up: up})
+		}
+	}
+}
+
+// flap loses the link of one node to another for a while.
+func (c *Cluster) flap() {
+	n, to := c.nodes[c.faults.IntN(len(c.nodes))], c.faults.IntN(len(c.nodes))
+	if !n.up || n.index == to {
+		return
+	}
+	n.later(0, event{kind: evLink, from: to})
+	n.later(c.faults.Int64N(100*millisecond), event{kind: evLink, from: to, up: true})
+}

@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/dnode-engine/dnode/node/raft"
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// said checks what a message promises against the sender's disk: its term is
+// there, a vote is there, and so is every entry that it acknowledges.
+func (k *checker) said(n *node, m *wire.PeerMessage) error {
+	t := &k.nodes[n.index]
+	if t.vote.Term < m.Term {
+		return fmt.Errorf("durability: node %d speaks in term %d, its disk knows term %d", n.id, m.Term, t.vote.Term)
+	}
+	switch {
+	case m.Type == wire.FrameVote:
+		return k.voted(n, m.Term, n.id)
+	case m.Type == wire.FrameVoteReply && !m.Reject:
+		if err := k.fitToLead(n, m); err != nil {
+			return err
+		}
+		return k.voted(n, m.Term, m.To)
+	case m.Type == wire.FrameAppendReply && !m.Reject && n.rep.Raft().Term() == m.Term:
+		return k.acknowledged(n, m)
+	}
+	return nil
+}
+
+// fitToLead checks a vote: the candidate's log ends no earlier than the voter's.
+func (k *checker) fitToLead(n *node, m *wire.PeerMessage) error {
+	cand := n.c.nodes[m.To-1]
+	if !cand.up || cand.term != m.Term || cand.role != raft.Candidate || n.rep.Raft().Term() != m.Term {
+		return nil
+	}
+	mine, theirs := k.nodes[n.index].log, k.nodes[cand.index].log
+	if a, b := lastTerm(mine), lastTerm(theirs); b < a || a == b && len(theirs) < len(mine) {
+		return fmt.Errorf("election rule: node %d votes for %d, whose log ends at %d of term %d, before its own at %d of term %d", n.id, cand.id, len(theirs), b, len(mine), a)
+	}
+	return nil
+}
+
+func lastTerm(log []entryID) wire.Term {
+	if len(log) == 0 {
+		return 0
+	}
+	return log[len(log)-1].term
+}
+
+// quorum checks a leader at its ticks: one that cannot reach a majority does not
+// go on leading.
+func (k *checker) quorum(n *node) error {
+	round := n.rep.Raft().Confirmed()
+	if !n.rep.Leading() || round != n.round {
+		n.round, n.heard = round, n.c.now
+	}
+	if n.c.now-n.heard > leaderless {
+		return fmt.Errorf("check quorum: node %d leads, and had no majority for %d ms", n.id, (n.c.now-n.heard)/millisecond)
+	}
+	return nil
+}
+
+// leaderless is how long a leader may be without a confirmed round: three times
+// what it takes to notice.
+const leaderless = 6 * electionTicks * tickNanos
+
+func (k *checker) voted(n *node, term wire.Term, candidate wire.NodeID) error {
+	v := k.nodes[n.index].vote
+	if v.Term == term && v.For != candidate {
+		return fmt.Errorf("durability: node %d votes for %d in term %d, its disk knows a vote for %d", n.id, candidate, term, v.For)
+	}
+	if was, ok := k.votes[votePos{n.id, term}]; ok && was != candidate {
+		return fmt.Errorf("election safety: node %d votes for %d and for %d in term %d", n.id, was, candidate, term)
+	}
+	k.votes[votePos{n.id, term}] = candidate
+	return nil
+}
+
+// acknowledged checks an acknowledgement: the entries are synced, nothing that
+// waits for the disk will take their place, and they are the leader's.
+func (k *checker) acknowledged(n *node, m *wire.PeerMessage) error {
+	t := &k.nodes[n.index]
+	if int(m.Index) > len(t.disk) {
+		return fmt.Errorf("durability: node %d acknowledges entry %d, its disk ends at %d", n.id, m.Index, len(t.disk))
+	}
+	for _, stores := range [][]replica.Store{n.writing, n.queue} {
+		for i := range stores {
+			if first, _ := identify(stores[i].Append); first != 0 && first <= m.Index {
+				return fmt.Errorf("durability: node %d acknowledges entry %d, while entry %d is yet to be written", n.id, m.Index, first)
+			}
+		}
+	}
+	lead := n.c.nodes[m.To-1]
+	if m.Index == 0 || !lead.up || lead.role != raft.Leader || lead.term != m.Term {
+		return nil
+	}
+	if log := k.nodes[lead.index].log; int(m.Index) > len(log) || log[m.Index-1] != t.disk[m.Index-1] {
+		return fmt.Errorf("acknowledgement: node %d acknowledges entry %d to %d, and has another one", n.id, m.Index, lead.id)
+	}
+	return nil
+}
+
+// founded checks that an identity file names the one cluster that there is.
+func (k *checker) founded(n *node) error {
+	if k.cluster.IsZero() {
+		k.cluster = n.cluster
+	}
+	if n.cluster != k.cluster {
+		return fmt.Errorf("identity: node %d belongs to cluster %v, others to %v", n.id, n.cluster, k.cluster)
+	}
+	return nil
+}
+
+// recovers kills the leader of a settled cluster once more. Another must be
+// found, and answer reads, without any write to help it.
+func (k *checker) recovers(c *Cluster) {
+	if c.err != nil {
+		return
+	}
+	c.crash(c.nodes[c.leaderNode()], false)
+	c.load.readOnly = true
+	for i := range c.load.clients {
+		c.at(millisecond*int64(i), event{kind: evNext, client: i})
+	}
+	c.settle()
+}

@@ -65,7 +65,7 @@ func (k *link) run(ctx context.Context) {
 			k.n.log.Warn("no link to member", "event", "link.failed", "peer", k.name, "err", err)
 		}
 		if err == nil {
-			wait, said = linkRetryMin, ""
+			said = ""
 		}
 		if k.fatal(err) {
 			return

@@ -26,7 +26,7 @@ type ordeal struct {
 
 	log []entry // once it is over
 
-	kills, pauses, deposed int
+	kills, pauses, deposed, slowed int
 }
 
 // act is one thing that a nemesis does.
@@ -114,6 +114,11 @@ func (o *ordeal) leader(after wire.Term) (*clusterNode, wire.Term) {
 }
 
 func (o *ordeal) signal(n *clusterNode, s syscall.Signal) {
+	select {
+	case <-n.done:
+		o.t.Errorf("%s has ended by itself", n.name)
+	default:
+	}
 	if err := n.cmd.Process.Signal(s); err != nil {
 		o.t.Errorf("cannot send %v to %s: %v", s, n.name, err)
 	}
@@ -123,7 +128,8 @@ func (o *ordeal) signal(n *clusterNode, s syscall.Signal) {
 func killLeader(o *ordeal) {
 	n, _ := o.leader(0)
 	o.load.target.Store(&n.client)
-	n.kill()
+	o.signal(n, syscall.SIGKILL)
+	<-n.done
 	o.kills++
 	rest(context.Background(), o.some(0, time.Second))
 	o.c.start(n)
@@ -152,6 +158,36 @@ func (o *ordeal) stop(n *clusterNode) {
 	o.pauses++
 	rest(context.Background(), o.some(200*time.Millisecond, 3*time.Second))
 	o.signal(n, syscall.SIGCONT)
+}
+
+// pauseQuorum stops all but the leader for a while.
+func pauseQuorum(o *ordeal) {
+	leader, _ := o.leader(0)
+	o.load.target.Store(&leader.client)
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		for _, n := range o.c.nodes {
+			if n != leader {
+				o.signal(n, s)
+			}
+		}
+		if s == syscall.SIGSTOP {
+			rest(context.Background(), o.some(200*time.Millisecond, 1500*time.Millisecond))
+		}
+	}
+	o.pauses += 2
+}
+
+// slowLeader lets the leader run only a tenth of the time, for a while.
+func slowLeader(o *ordeal) {
+	n, _ := o.leader(0)
+	o.load.target.Store(&n.client)
+	for range 20 {
+		o.signal(n, syscall.SIGSTOP)
+		rest(context.Background(), o.some(20*time.Millisecond, 160*time.Millisecond))
+		o.signal(n, syscall.SIGCONT)
+		rest(context.Background(), 10*time.Millisecond)
+	}
+	o.slowed++
 }
 
 // deposeLeader stops the leader until another one leads and has acknowledged
@@ -240,8 +276,8 @@ func (o *ordeal) judge() (verdict, error) {
 	o.t.Helper()
 	o.log = o.committed(o.agree())
 	v, err := judge(o.load.history, o.log, time.Minute)
-	o.t.Logf("%d operations in %v, %d kills, %d pauses, %d of them deposed; %d refused; unknown: %d (%.2f %%), %d of them in the log; porcupine took %v",
-		v.operations, time.Since(o.load.began).Round(time.Second), o.kills, o.pauses, o.deposed,
+	o.t.Logf("%d operations in %v, %d kills, %d pauses (%d of a leader until it was replaced), %d times slowed; %d refused; unknown: %d (%.2f %%), %d of them in the log; porcupine took %v",
+		v.operations, time.Since(o.load.began).Round(time.Second), o.kills, o.pauses, o.deposed, o.slowed,
 		v.refused, v.unknown, 100*v.unknownShare(), v.inLog, v.checked.Round(time.Millisecond))
 	return v, errors.Join(err, o.wrong())
 }

@@ -40,7 +40,7 @@ func TestOrdeal(t *testing.T) {
 	o := newOrdeal(t, binary, 1)
 	var acts []act
 	for range max(1, n/(fullOrdeal/5)) {
-		acts = append(acts, killLeader, pauseFollower, deposeLeader, killLeader, pauseLeader)
+		acts = append(acts, killLeader, pauseFollower, deposeLeader, slowLeader, killLeader, pauseQuorum, pauseLeader)
 	}
 	o.run(acts, n)
 	v, err := o.judge()

@@ -88,6 +88,9 @@ func startOf(t *testing.T, binary string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
+		if said := p.err.String(); strings.Contains(said, "panic: ") || strings.Contains(said, "DATA RACE") {
+			t.Errorf("a process fell over: %s", said)
+		}
 		if t.Failed() {
 			t.Logf("dnode %s\n%s", strings.Join(args, " "), tail(p.err.String(), 4000))
 		}

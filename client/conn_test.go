@@ -353,6 +353,65 @@ func testStoppedLeader(t *testing.T, withRead bool) {
 	})
 }
 
+// A client that cannot reach the leader, though the others can and name it, ends
+// its calls in time, does not keep the others busy, and goes on when it can.
+func TestPartitionedFromTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := newNetwork(t, "n1:1", "n2:1", "n3:1")
+		var cut atomic.Bool
+		var asked, arrived atomic.Int64
+		for addr, s := range nw.nodes {
+			s.setScript(func(p *link, f wire.Frame) bool {
+				asked.Add(1)
+				if f.Type == wire.FrameWrite && addr == "n1:1" {
+					arrived.Add(1)
+				}
+				return cut.Load() && addr == "n1:1"
+			})
+		}
+		c, err := Open(t.Context(), Config{Endpoints: []string{"n1:1", "n2:1", "n3:1"}, Dial: func(ctx context.Context, addr string) (netConn, error) {
+			if cut.Load() && addr == "n1:1" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return nw.dial(ctx, addr)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		put := func(limit time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			begin := time.Now()
+			_, err := c.Put(ctx, "k", nil)
+			if took := time.Since(begin); took > limit {
+				t.Errorf("a put with %v took %v", limit, took)
+			}
+			return err
+		}
+		if err := put(time.Second); err != nil {
+			t.Fatal(err)
+		}
+		cut.Store(true)
+		asked.Store(0)
+		for range 20 {
+			before := arrived.Load()
+			switch err := put(time.Second); {
+			case arrived.Load() > before && !OutcomeUnknown(err), arrived.Load() == before && !errors.Is(err, ErrUnavailable):
+				t.Errorf("%d writes arrived: %v", arrived.Load()-before, err)
+			}
+		}
+		if n := asked.Load(); n > 20*60 {
+			t.Errorf("the nodes were asked %d times in 20 s", n)
+		}
+		cut.Store(false)
+		if err := put(4 * time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Without another leader a write waits for the silent one until its deadline,
 // and not longer; the connection goes when nobody waits any more.
 func TestStoppedSingleNode(t *testing.T) {

@@ -225,6 +225,8 @@ func leaderless(st *wire.NodeStatus) error {
 		return nil
 	case st.State == wire.StateFenced:
 		return fmt.Errorf("%w: its disk has failed", ErrNoLeader)
+	case st.State == wire.StateNoSpace:
+		return fmt.Errorf("%w: its disk is full", ErrNoLeader)
 	case st.Cluster.IsZero():
 		return fmt.Errorf("%w: it waits for the other nodes of its cluster", ErrNoLeader)
 	default:

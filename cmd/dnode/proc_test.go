@@ -392,15 +392,23 @@ func TestWalCommands(t *testing.T) {
 	f(exitUsage, "", "needs one of ls, verify, dump")
 	f(exitUsage, "", `(did you mean "verify"?)`, "verfy")
 
-	seg := filepath.Join(n.dir, "wal", "00000001.seg")
-	data, err := os.ReadFile(seg)
-	if err != nil {
-		t.Fatal(err)
+	flip := func(file string, offset int) {
+		t.Helper()
+		file = filepath.Join(n.dir, filepath.FromSlash(file))
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[offset] ^= 1
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	data[5000] ^= 1
-	if err := os.WriteFile(seg, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	flip("vote", 20)
+	f(exitCorruption, "vote:0: damage", "the vote file is damaged", "verify", n.dir)
+	flip("vote", 20)
+	f(exitOK, "are whole", "", "verify", n.dir)
+	flip("wal/00000001.seg", 5000)
 	f(exitCorruption, "wal/00000001.seg:", "is damaged at offset", "verify", n.dir)
 	f(exitOK, "damage", "", "dump", n.dir)
 	c.start(n)

@@ -48,12 +48,15 @@ func newWalVerify(con *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify DIR", Args: takes("DIR"),
 		Short:   "Check every record of a data folder",
-		Long:    "Check every record of a data folder, as a start of the node would, and change nothing. Exits 9 if the\nnode would refuse to start. The node must be stopped.",
+		Long:    "Check every record of a data folder, as a start of the node would, and change nothing. Exits 9 if the\nnode would refuse to start, or may have forgotten a vote. The node must be stopped.",
 		Example: examples("dnode wal verify dnode-data", "dnode wal verify -o json dnode-data"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			out := newRecords(con, format)
 			var corrupt error
 			err := inspect(args[0], func(r *wal.Record) error {
+				if r.Kind == wal.KindDamage && r.File == "vote" {
+					corrupt = &exitError{exitCorruption, fmt.Errorf("the vote file is damaged: %s", r.Text)}
+				}
 				if r.Kind == wal.KindVerdict && r.Corrupt {
 					corrupt = &exitError{exitCorruption, errors.New(r.Text)}
 				}

@@ -93,6 +93,9 @@ func (e *CorruptError) Error() string {
 	case e.First > 0:
 		s += fmt.Sprintf(" (entries from %d on)", e.First)
 	}
+	if isUnreadable(e.Err) {
+		return s + "; nothing was cut: check the disk and start again; if it stays so, restore the file from a copy, or replace the node with an empty one"
+	}
 	return s + "; nothing was cut: restore the file from a copy, or replace the node with an empty one"
 }
 

@@ -21,11 +21,12 @@ const (
 	KindDamage                         // a stretch that does not verify
 	KindFree                           // prepared space after the last record
 	KindOther                          // a file that is no part of the log
+	KindFence                          // the marker of a failed write or sync
 	KindVerdict                        // last: what Open would do
 )
 
 func (k RecordKind) String() string {
-	names := [...]string{"", "identity", "vote", "segment", "group", "entry", "seal", "damage", "free", "other", "verdict"}
+	names := [...]string{"", "identity", "vote", "segment", "group", "entry", "seal", "damage", "free", "other", "fence", "verdict"}
 	return names[min(int(k), len(names)-1)]
 }
 
@@ -107,6 +108,7 @@ type inspection struct {
 	visit    func(*Record) error
 	owner    wire.ReplicaID
 	known    bool  // the owner is
+	member   bool  // the identity names a cluster, whose founding is in the log
 	attested place // highest place that anything valid speaks for
 	quiet    bool  // first pass: only attested is wanted
 	last     wire.Index
@@ -136,6 +138,10 @@ func (in *inspection) verdict() error {
 	switch rec, err := Verify(in.fs); {
 	case err != nil:
 		r.Corrupt, r.Text = true, err.Error()
+	case rec.Last == 0 && in.member:
+		r.Corrupt, r.Text = true, "the log holds no entries, but the identity names a cluster: files are missing, and the node refuses to start; restore them, or replace the node with an empty one"
+	case rec.Last == 0 && rec.Cut == nil:
+		r.Text = "the log is empty"
 	case rec.Cut != nil:
 		r.First, r.Last = rec.First, rec.Last
 		r.Text = fmt.Sprintf("entries %d to %d are whole; the next start will have %s", rec.First, rec.Last, rec.Cut)
@@ -162,9 +168,17 @@ func (in *inspection) small() error {
 		if id.LastSealed > 0 {
 			in.attest(place{id.LastSealed + 1, firstOffset})
 		}
+		in.member = !id.Cluster.IsZero()
 		r.Text = fmt.Sprintf("name %q, replica %s, cluster %s, id %d, last sealed segment %d", id.Name, id.Replica, id.Cluster, id.ID, id.LastSealed)
 	case errors.Is(err, ErrNotExist):
+		used, err := logExists(in.fs)
+		if err != nil {
+			return err
+		}
 		r.Text = "there is no identity file: a new folder, or not a data folder"
+		if used {
+			r.Kind, r.Text = KindDamage, "there is no identity file beside a log: the node refuses to start; restore the file from a copy, or replace the node with an empty one"
+		}
 	default:
 		r.Corrupt, r.Text = true, err.Error()
 	}
@@ -211,7 +225,7 @@ func (in *inspection) fence() error {
 		return err
 	}
 	return in.show(Record{
-		Kind: KindOther, File: fenceMarker,
+		Kind: KindFence, File: fenceMarker,
 		Text: "left by a write or sync that failed; the next start reads everything past the page cache, and removes it",
 	})
 }

@@ -57,10 +57,11 @@ func newWalVerify(con *console) *cobra.Command {
 				if r.Kind == wal.KindDamage && r.File == "vote" {
 					corrupt = &exitError{exitCorruption, fmt.Errorf("the vote file is damaged: %s", r.Text)}
 				}
-				if r.Kind == wal.KindVerdict && r.Corrupt {
+				noIdentity := r.Kind == wal.KindDamage && r.File == "identity" // the log may be whole
+				if r.Kind == wal.KindVerdict && r.Corrupt || noIdentity {
 					corrupt = &exitError{exitCorruption, errors.New(r.Text)}
 				}
-				if r.Kind == wal.KindVerdict || r.Kind == wal.KindDamage || r.Corrupt {
+				if r.Kind == wal.KindVerdict || r.Kind == wal.KindDamage || r.Kind == wal.KindFence || r.Corrupt {
 					return out.show(r)
 				}
 				return nil

@@ -214,7 +214,11 @@ func (c *Cluster) fault() {
 	if c.now < c.siege {
 		return
 	}
-	switch c.faults.IntN(10) {
+	if c.opt.Trap && c.faults.IntN(4) == 0 {
+		c.trap()
+		return
+	}
+	switch c.faults.IntN(9) {
 	case 0:
 		if c.opt.Kill {
 			c.crashSome(false)
@@ -244,14 +248,10 @@ func (c *Cluster) fault() {
 			c.pause()
 		}
 	case 7:
-		if c.opt.Trap {
-			c.trap()
-		}
-	case 8:
 		if c.opt.Flap {
 			c.flap()
 		}
-	case 9:
+	case 8:
 		if c.opt.FullDisk {
 			c.fillDisk()
 		}

@@ -66,7 +66,7 @@ func (s *Stats) add(o Stats) {
 	s.VirtualSecs += o.VirtualSecs
 }
 
-func TestSwarm(t *testing.T) { each(t, 150, Swarm) }
+func TestSwarm(t *testing.T) { each(t, 120, Swarm) }
 
 // powerLoss is the plainest form of the promise: three replicas under load, all
 // cut off from power at one moment, several times.

@@ -51,6 +51,7 @@ type diskLoop struct {
 	retryAt   time.Time // after a preparation that failed
 	crowded   bool      // the last preparation failed for lack of space
 	stuck     bool      // mine.stores could not be written for lack of space
+	low       bool      // less than the reserve is left
 	full      bool      // as last reported
 }
 
@@ -159,6 +160,7 @@ func (d *diskLoop) run() {
 			}
 			busy = false
 			d.retry()
+			d.low = d.lowRoom()
 			if d.full {
 				d.space(true) // again: there may have been no replica yet
 			}
@@ -175,10 +177,35 @@ func (d *diskLoop) retry() {
 	}
 }
 
+// reserveSegments is the room that is kept for deletes, and for what is already
+// under way when a leader begins to refuse writes: prepared segments and free
+// space together. Under load the spares alone can be gone before their successor
+// finds no room.
+const reserveSegments = 4
+
+// lowRoom reports whether the reserve is touched. One segment more ends it, so
+// that it does not come and go with each. A file system that cannot tell how
+// much is free is full only when something does not fit.
+func (d *diskLoop) lowRoom() bool {
+	f, ok := d.fs.(interface{ Free() (int64, error) })
+	if !ok {
+		return false
+	}
+	free, err := f.Free()
+	if err != nil {
+		return d.low
+	}
+	left := int64(d.store.Log().Spares()) + free/d.opt.SegmentBytes
+	if d.low {
+		return left <= reserveSegments
+	}
+	return left < reserveSegments
+}
+
 // reportSpace says whether the disk is full: too little room for the spare
 // segments, while the log still has what was prepared before.
 func (d *diskLoop) reportSpace() {
-	full := d.stuck || d.crowded
+	full := d.stuck || d.crowded || d.low
 	if full == d.full || d.disk.Err() != nil {
 		return
 	}
@@ -294,6 +321,9 @@ func (d *diskLoop) prepareNext() {
 		return
 	}
 	number, needed := d.store.Log().NeedsSegment()
+	if needed {
+		d.low = d.lowRoom()
+	}
 	if !needed || time.Now().Before(d.retryAt) {
 		return
 	}

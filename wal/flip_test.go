@@ -10,6 +10,7 @@ import (
 
 	"github.com/dnode-engine/dnode/wal"
 	"github.com/dnode-engine/dnode/wal/crashfs"
+	"github.com/dnode-engine/dnode/wire"
 )
 
 // world is a valid folder of several segments, and what may be lost of it.
@@ -17,6 +18,7 @@ type world struct {
 	fs    *crashfs.FS
 	files []string
 	m     model
+	ever  model // every entry written, the superseded ones too
 	ends  []int64 // of what was written to each file
 	last  []group // the groups of the last file
 	tail  int64   // where the unattested tail begins in it
@@ -35,11 +37,17 @@ func newWorld(t *testing.T, sealed bool) *world {
 	w := &world{fs: crashfs.New()}
 	must(t, wal.SaveIdentity(w.fs, wal.Identity{Replica: owner, Name: "n1"}))
 	l, _ := mustOpen(t, w.fs, small)
+	puts := 0
 	put := func(b []byte) {
 		t.Helper()
 		g := group{before: slices.Clone(w.m)}
 		segments(t, w.fs, func(_ string, end int64) { g.from = end })
 		w.m.append(b)
+		for rest := b; len(rest) > 0; {
+			n := binary.LittleEndian.Uint32(rest)
+			w.ever = append(w.ever, rest[:n])
+			rest = rest[n:]
+		}
 		must(t, l.Append(runs(b)))
 		must(t, l.Sync())
 		var file string
@@ -49,14 +57,24 @@ func newWorld(t *testing.T, sealed bool) *world {
 			g.from, g.before, w.last = 512, slices.Clone(w.m[:first-1]), nil
 		}
 		w.last = append(w.last, g)
+		puts++
+	}
+	single := func(first, last wire.Index, term wire.Term, size int) {
+		t.Helper()
+		for i := first; i <= last; i++ {
+			put(entries(i, i, term, size))
+		}
 	}
 	put(entries(1, 3, 1, 100))
-	put(entries(4, 8, 1, 500))
-	put(entries(7, 12, 2, 200)) // ends in segment 2
-	put(entries(13, 14, 2, 600))
+	single(4, 9, 1, 200)
+	put(entries(7, 12, 2, 200)) // supersedes, and ends in segment 2
+	single(13, 16, 2, 120)
 	put(entries(10, 13, 3, 300)) // ends in segment 3
-	put(entries(14, 15, 4, 90))
-	put(entries(16, 17, 4, 600))
+	single(14, 19, 4, 40)
+	put(entries(20, 21, 4, 600))
+	if puts < 20 {
+		t.Fatalf("the world has %d groups, want 20", puts)
+	}
 	w.tail = w.last[len(w.last)-1].from
 	if sealed {
 		w.tail = w.last[len(w.last)-1].to

@@ -18,7 +18,7 @@ type world struct {
 	fs    *crashfs.FS
 	files []string
 	m     model
-	ever  model // every entry written, the superseded ones too
+	ever  model   // every entry written, the superseded ones too
 	ends  []int64 // of what was written to each file
 	last  []group // the groups of the last file
 	tail  int64   // where the unattested tail begins in it

@@ -48,11 +48,14 @@ type conn struct {
 	peer    wire.NodeID // PeerSide, once known
 	name    string      // PeerSide, from its hello, likewise
 	replica wire.ReplicaID
-	in      []byte // the beginning of a frame whose rest has not come yet
+	in      []byte // the beginning of a frame whose rest has not come yet, or what waits while it yields
+	at      int    // yields: the bytes of in that were handled
+	yields  bool   // in conns.yielding: see turns.go
 	out     []byte // frames of this batch, not yet handed to gnet
 	held    int    // its part of conns.held
 	dirty   bool   // in conns.dirty
 	pending int    // requests handed to the replica and not answered
+	bytes   int    // of these
 	until   int64  // connClosing: when it is cut
 }
 
@@ -62,19 +65,20 @@ func (c *conn) takes() bool { return c.state == connHello || c.state == connOpen
 // conns is the table of accepted connections. A ConnID is a slot and its
 // generation, so that a late reply never reaches a stranger.
 type conns struct {
-	slots   []*conn // nil: free
-	gens    []uint32
-	free    []uint32
-	dirty   []*conn // conns with something in out
-	callers []*conn // members' port, in connHello, oldest first
-	buffers [][]byte
-	spare   []byte // one large input buffer for whoever needs it next
-	open    int    // slots in use
-	members int    // of these, came in by the members' port
-	waiting int    // conns in connHello or connClosing: to be looked at by tick
-	held    int    // bytes held for all of them: see hold.go
-	most    int    // the highest held was
-	counted int64  // when held was last counted anew
+	slots    []*conn // nil: free
+	gens     []uint32
+	free     []uint32
+	dirty    []*conn // conns with something in out
+	yielding []*conn // conns that let others go first
+	callers  []*conn // members' port, in connHello, oldest first
+	buffers  [][]byte
+	spare    []byte // one large input buffer for whoever needs it next
+	open     int    // slots in use
+	members  int    // of these, came in by the members' port
+	waiting  int    // conns in connHello or connClosing: to be looked at by tick
+	held     int    // bytes held for all of them: see hold.go
+	most     int    // the highest held was
+	counted  int64  // when held was last counted anew
 }
 
 func (t *conns) add(c *conn) {
@@ -208,11 +212,17 @@ func (l *loop) traffic(c *conn) gnet.Action {
 }
 
 // frames handles the whole frames in what a connection holds and has sent now,
-// and holds what is left.
+// and holds what is left: the beginning of a frame, or whole ones if it has to
+// let others go first.
 func (l *loop) frames(c *conn, buf []byte) {
 	for len(buf) > 0 && c.takes() {
 		n := 0
 		switch {
+		case c.yields:
+			n = len(buf)
+			l.queue(c, buf)
+		case l.mustYield(c):
+			l.yield(c)
 		case len(c.in) > 0:
 			n = min(len(buf), c.session.Need()-len(c.in))
 			l.conns.hold(c, buf[:n])
@@ -355,8 +365,10 @@ func (l *loop) request(c *conn, f wire.Frame) {
 		l.answerError(c, f, e)
 	default:
 		l.event()
+		l.asks(c)
 		c.pending++
 		l.pending++
+		c.bytes += f.Size
 		l.rep.Request(c.id, f)
 	}
 }

@@ -52,6 +52,7 @@
 //	listen.go    both ports, with their real numbers
 //	loop.go      gnet's handler, the end of a batch, ticks
 //	conns.go     accepted connections: hello, requests, replies, slow readers
+//	turns.go     who lets others go first
 //	hold.go      what they hold of memory together, and who has to go
 //	peers.go     outgoing links to members
 //	founding.go  hellos: who is who, and how a cluster begins
@@ -108,6 +109,11 @@
 // 2026-11-23: over the limit on memory for connections those go that hold more
 // than a fair share. A limit for each that is safe in sum (256 MiB by 10,000) is
 // smaller than one request; closing the newest or the largest hits the honest.
+//
+// 2026-11-23: while others ask, too, a connection with 256 requests or 128 KiB in
+// flight waits in its own buffer: the log is first in, first out. Beside one
+// client with 4,096 puts in flight, 10 others had a p99 of 80 ms (2.6 ms without
+// it); now 10 ms (3.7 ms), on two busy cores. Smaller reads alone do not help.
 //
 // 2026-11-23: members have places of their own, and a silent caller on their
 // port yields to a new one: no number of strangers keeps a member out.

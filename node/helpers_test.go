@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"syscall"
@@ -22,6 +23,14 @@ import (
 const testPatience = 20 * time.Second
 
 func TestMain(m *testing.M) {
+	if v := os.Getenv(serveEnv); v != "" {
+		serveAsVictim(v)
+		return
+	}
+	if f := os.Getenv(floodEnv); f != "" {
+		attackAsFlood(f)
+		return
+	}
 	goleak.VerifyTestMain(m, background()...)
 }
 

@@ -57,7 +57,7 @@ func (t *conns) dropInput(c *conn) {
 	if cap(c.in) > max(keepBufferBytes, cap(t.spare)) {
 		t.spare = c.in[:0]
 	}
-	c.in = nil
+	c.in, c.at = nil, 0
 }
 
 // measure counts what is held for a connection anew.

@@ -52,7 +52,11 @@ type loop struct {
 	lostLinks []*link
 	recorded  bool // the identity file names the cluster
 	pending   int  // requests handed to the replica and not answered
-	draining  bool
+
+	asked       replica.ConnID // who made the last request
+	othersAsked int64          // when that last changed
+
+	draining bool
 
 	lastTick  int64
 	ticks     uint64
@@ -198,6 +202,10 @@ func (l *loop) Run(context.Context) error {
 		l.begun = false
 		l.carryOut(l.rep.Effects())
 	}
+	if l.resume(); l.begun {
+		l.begun = false
+		l.carryOut(l.rep.Effects())
+	}
 	l.flush()
 	return nil
 }
@@ -239,6 +247,7 @@ func (l *loop) reply(r *replica.Reply) {
 		return
 	}
 	c.pending--
+	c.bytes -= r.Request
 	l.pending--
 	c.session.Replied(r.Request)
 	if c.state == connOpen {

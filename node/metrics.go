@@ -49,6 +49,7 @@ type counters struct {
 	answered                    [replica.Kinds][maxCodes]uint64 // code 0: ok
 	closed                      [maxCodes]uint64                // connections told to go, by code
 	turns                       uint64                          // of Run
+	yielded                     uint64                          // times that a connection had to wait for others
 }
 
 // snapshot is what a scrape sees: a copy made by the loop, about ten times a
@@ -292,6 +293,7 @@ func (e *exposition) connections(s *snapshot) {
 	e.one("dnode_connections_refused_total", "counter", "Connections refused for what their hello said.", s.refused)
 	e.one("dnode_connections_breached_total", "counter", "Connections closed because they broke the protocol.", s.breaches)
 	e.one("dnode_connections_dropped_total", "counter", "Connections closed without a word because there were too many at once.", s.dropped)
+	e.one("dnode_connections_yielded_total", "counter", "Times that a connection with much in flight let others go first.", s.yielded)
 	e.one("dnode_connection_bytes", "gauge", "Memory that holds unfinished requests and unread replies of all connections.", s.held)
 	e.one("dnode_connection_bytes_max", "gauge", "The highest value of dnode_connection_bytes so far.", s.heldMost)
 	e.head("dnode_connections_closed_total", "counter", "Connections that were told why they are closed, by reason.")

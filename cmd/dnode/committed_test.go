@@ -100,8 +100,7 @@ func stepOf(c *wire.Command) step {
 }
 
 // account finds every write of a history in the log. It returns where the
-// writes of unknown outcome stand, by their place in the history; zero stands
-// for deletes, of which it cannot be told which of several was carried out.
+// writes of unknown outcome stand, by their place in the history.
 func account(history []operation, log []entry) (map[int]wire.Index, error) {
 	byIndex := make(map[wire.Index]int)
 	for i := range log {
@@ -149,17 +148,17 @@ func identity(steps []step) string {
 	return fmt.Sprintf("%+v", steps)
 }
 
-// claim assigns equal entries of the log to equal writes of unknown outcome.
+// claim assigns equal entries of the log to equal writes of unknown outcome, of
+// which some may not have been carried out: the ones called first, in order. If
+// any assignment keeps to real time that one does, since nothing is known of the
+// writes' ends.
 func claim(history []operation, places map[int]wire.Index, writes []int, at []wire.Index) error {
 	if len(at) > len(writes) {
 		return errors.New("the log holds a write that was called failed, or one of unknown outcome twice")
 	}
 	slices.SortFunc(writes, func(a, b int) int { return cmp.Compare(history[a].call, history[b].call) })
-	for i, n := range writes {
-		places[n] = 0
-		if len(at) == len(writes) {
-			places[n] = at[i]
-		}
+	for i, index := range at {
+		places[writes[i]] = index
 	}
 	return nil
 }

@@ -245,12 +245,12 @@ func (p *victim) recovers(before health) {
 	}
 }
 
-// floodTime is how long each attack lasts: two seconds, or DNODETEST_FLOOD.
+// floodTime is how long each attack lasts: one second, or DNODETEST_FLOOD.
 func floodTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("DNODETEST_FLOOD")
 	if text == "" {
-		return 2 * time.Second
+		return time.Second
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {

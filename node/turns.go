@@ -23,14 +23,18 @@ const (
 
 // asks notes whose request is taken.
 func (l *loop) asks(c *conn) {
-	if c.id != l.asked {
-		l.asked, l.othersAsked = c.id, l.now
+	if c.id == l.asked {
+		return
 	}
+	if l.asked != 0 {
+		l.othersAsked = l.now
+	}
+	l.asked = c.id
 }
 
 // mustYield reports whether a connection has enough in flight for now.
 func (l *loop) mustYield(c *conn) bool {
-	return (c.pending >= yieldRequests || c.bytes >= yieldBytes) && l.now-l.othersAsked < yieldNanos
+	return (c.pending >= yieldRequests || c.bytes >= yieldBytes) && l.othersAsked != 0 && l.now-l.othersAsked < yieldNanos
 }
 
 func (l *loop) yield(c *conn) {

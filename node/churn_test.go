@@ -1,0 +1,140 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// Connections that come and go by the thousand, half of them reset, some in the
+// middle of a hello, a request or its answer, leave nothing behind.
+func TestChurn(t *testing.T) {
+	d := floodTime(t)
+	v := startVictim(t, victimConfig{})
+	before := v.health()
+	calm := honest(t, v.client, d/2)
+	var made atomic.Int64
+	stop := attack(4, func(i int, over func() bool) { churn(v, &made, i, over) })
+	busy := honest(t, v.client, d/2)
+	stop()
+	t.Logf("%d connections, p99 %v before, %v beside them", made.Load(), calm, busy)
+	v.recovers(before)
+}
+
+func churn(v *victim, made *atomic.Int64, i int, over func() bool) {
+	hello := helloBytes(wire.Hello{Side: wire.ClientSide, Name: "churn"})
+	scan := floodFrame("scans")
+	for n := i; !over(); n++ {
+		addr := v.client
+		if n%8 == 7 {
+			addr = v.peer
+		}
+		c, err := net.DialTimeout("tcp", addr, testPatience)
+		if err != nil {
+			return
+		}
+		made.Add(1)
+		b := append(hello[:len(hello):len(hello)], scan(&raw{})...)
+		_, _ = c.Write(b[:len(b)*(n%5)/4])
+		if n%2 == 0 {
+			_ = c.(*net.TCPConn).SetLinger(0)
+		}
+		_ = c.Close()
+	}
+}
+
+// Ten thousand connections that send a byte now and then are told to go or are
+// refused beyond the limit; who is let in is served meanwhile, and all are gone
+// from memory when they are gone.
+func TestSlowConnections(t *testing.T) {
+	d := floodTime(t)
+	for _, greets := range []bool{false, true} {
+		t.Run(fmt.Sprintf("greets=%v", greets), func(t *testing.T) {
+			v := startVictim(t, victimConfig{})
+			before := v.health()
+			calm := honest(t, v.client, d/2)
+			const count = wire.MaxConnections - 20
+			hello := helloBytes(wire.Hello{Side: wire.ClientSide, Name: "slow"})
+			put := (&raw{}).putFrame("k", strings.Repeat("v", 10_000))
+			conns := make([]net.Conn, count)
+			for i := range conns {
+				c, err := net.DialTimeout("tcp", v.client, testPatience)
+				if err != nil {
+					t.Fatalf("connection %d: %v", i, err)
+				}
+				conns[i] = c
+				if greets {
+					_, _ = c.Write(hello)
+				}
+			}
+			text := hello
+			if greets {
+				text = put
+			}
+			stop := attack(1, func(_ int, over func() bool) {
+				tick := time.NewTicker(time.Second / 10)
+				defer tick.Stop()
+				for n := 0; !over(); n++ { // a tenth of them at a time
+					for i := n % 10; i < count; i += 10 {
+						_, _ = conns[i].Write(text[n/10%len(text) : n/10%len(text)+1])
+					}
+					<-tick.C
+				}
+			})
+			busy := honest(t, v.client, d/2)
+			stop()
+			during := v.health()
+			t.Logf("p99 %v before, %v beside them; during %+v", calm, busy, during)
+			if during.RSS > before.RSS+256<<20 {
+				t.Errorf("memory %d, was %d", during.RSS, before.RSS)
+			}
+			for _, c := range conns {
+				_ = c.Close()
+			}
+			v.recovers(before)
+		})
+	}
+}
+
+// Beyond the limit each connection is told so; whoever is in stays, and a place
+// that becomes free is given again.
+func TestMoreConnectionsThanAllowed(t *testing.T) {
+	v := startVictim(t, victimConfig{Connections: 500})
+	before := v.health()
+	const burst = 2000
+	all := make([]*raw, burst)
+	var refused, served atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := i; n < burst; n += 8 {
+				c, err := dialRaw(v.client)
+				if err != nil {
+					t.Errorf("connection %d: %v", n, err)
+					return
+				}
+				all[n] = c
+				switch _, err := c.hello(wire.Hello{Side: wire.ClientSide, Name: "x"}); {
+				case isCode(err, wire.CodeConnections):
+					refused.Add(1)
+				case err == nil:
+					served.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if refused.Load() < maxRefused || served.Load() != 500 {
+		t.Errorf("%d served, %d told that they are too many", served.Load(), refused.Load())
+	}
+	for _, c := range all {
+		_ = c.Close()
+	}
+	v.recovers(before)
+}

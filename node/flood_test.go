@@ -229,7 +229,8 @@ func (p *victim) recovers(before health) {
 	var h health
 	eventually(p.t, "the victim to be as before", func() error {
 		h = p.health()
-		if h.RSS > before.RSS+64<<20 || h.Goroutines > before.Goroutines+2 || h.Files > before.Files+8 {
+		grown := h.RSS > before.RSS+64<<20 && !raced() // the detector keeps shadows
+		if grown || h.Heap > before.Heap+64<<20 || h.Goroutines > before.Goroutines+2 || h.Files > before.Files+8 {
 			return fmt.Errorf("%+v, was %+v", h, before)
 		}
 		return nil
@@ -301,6 +302,13 @@ func honest(t *testing.T, addr string, d time.Duration) time.Duration {
 	p := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))] }
 	t.Logf("honest: %d operations, p50 %v p99 %v max %v", len(all), p(0.5), p(0.99), p(1))
 	return p(0.99)
+}
+
+// raced reports whether this is a build with the race detector, which makes
+// times and memory say nothing.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // attack runs n attackers until stop is called; each gets its number.
@@ -446,7 +454,7 @@ func TestHonestClientsBesideAFlood(t *testing.T) {
 			if os.Getenv("DNODETEST_FLOOD") != "" {
 				slack = 0
 			}
-			if busy > 2*calm+slack {
+			if busy > 2*calm+slack && !raced() {
 				t.Errorf("p99 %v before, %v beside the flood", calm, busy)
 			}
 			v.recovers(before)

@@ -50,6 +50,7 @@ type conn struct {
 	replica wire.ReplicaID
 	in      []byte // the beginning of a frame whose rest has not come yet, or what waits while it yields
 	at      int    // yields: the bytes of in that were handled
+	heavy   bool   // its last reply was larger than yieldBytes: one request at a time
 	yields  bool   // in conns.yielding: see turns.go
 	out     []byte // frames of this batch, not yet handed to gnet
 	held    int    // its part of conns.held

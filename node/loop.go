@@ -248,6 +248,7 @@ func (l *loop) reply(r *replica.Reply) {
 	}
 	c.pending--
 	c.bytes -= r.Request
+	c.heavy = len(r.Bytes) > yieldBytes
 	l.pending--
 	c.session.Replied(r.Request)
 	if c.state == connOpen {

@@ -10,7 +10,8 @@ import (
 // client with thousands in flight would be most of that queue and all others
 // its victims, so that it yields: if others have asked for something lately,
 // requests beyond yieldRequests or yieldBytes of one connection wait in its own
-// buffer and not in the log. Alone it has the node to itself.
+// buffer and not in the log. One whose last reply was larger than yieldBytes, a
+// page of a scan, gets one request at a time. Alone it has the node to itself.
 //
 // What waits is bounded by the bytes that the hello granted. The number of
 // requests is checked when they are taken.
@@ -34,7 +35,8 @@ func (l *loop) asks(c *conn) {
 
 // mustYield reports whether a connection has enough in flight for now.
 func (l *loop) mustYield(c *conn) bool {
-	return (c.pending >= yieldRequests || c.bytes >= yieldBytes) && l.othersAsked != 0 && l.now-l.othersAsked < yieldNanos
+	much := c.pending >= yieldRequests || c.bytes >= yieldBytes || c.pending > 0 && c.heavy
+	return much && l.othersAsked != 0 && l.now-l.othersAsked < yieldNanos
 }
 
 func (l *loop) yield(c *conn) {

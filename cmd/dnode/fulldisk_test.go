@@ -79,9 +79,12 @@ func TestFullDisk(t *testing.T) {
 	l := startStress("full/", cl)
 	defer l.end()
 	l.reach(t, 1000)
-	filler := fill(t, dir, 8<<20)
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
+	if _, err := cl.Put(ctx, "victim", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	filler := fill(t, dir, 8<<20)
 	untilFull(ctx, t, cl)
 	l.end()
 	if _, existed, err := cl.Delete(ctx, "victim"); err != nil || !existed {
@@ -115,9 +118,6 @@ func TestFullDisk(t *testing.T) {
 // untilFull writes large values until a leader refuses them for lack of space.
 func untilFull(ctx context.Context, t *testing.T, cl *client.Client) {
 	t.Helper()
-	if _, err := cl.Put(ctx, "victim", []byte("x")); err != nil {
-		t.Fatal(err)
-	}
 	value := make([]byte, wire.MaxCommandBytes/2)
 	for {
 		_, err := cl.Put(ctx, "ballast", value)

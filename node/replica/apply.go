@@ -6,11 +6,11 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// apply gives committed entries to the state machine, at most ApplyBytes in one
+// apply gives committed entries to the state machine, at most maxApplyBytes in one
 // batch, and answers the writes that they are.
 func (r *Replica) apply() {
 	commit := r.raft.Commit()
-	for budget := r.cfg.ApplyBytes; r.applied < commit; {
+	for budget := maxApplyBytes; r.applied < commit; {
 		if budget <= 0 {
 			r.fx.More = true
 			return
@@ -47,7 +47,7 @@ func (r *Replica) nextCommitted(commit wire.Index, maxBytes int) []byte {
 	if !r.fetching {
 		r.fetching = true
 		hi := min(commit+1, r.raft.Status().MemFirst)
-		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: hi, MaxBytes: r.cfg.ApplyBytes})
+		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: hi, MaxBytes: maxApplyBytes})
 	}
 	return nil
 }

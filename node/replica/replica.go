@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	defaultApplyBytes = 1 << 20
-	defaultMaxReads   = 1 << 16
-	maxQueryBytes     = 16 << 20 // queries waiting for a round, together
-	maxOutBytes       = 8 << 20  // replies of one batch, beyond which reads wait or are refused
-	busyRetryMs       = 20
-	fullRetryMs       = 1000
-	silentRetryMs     = 100 // no leader is known: about the time an election takes
+	maxApplyBytes = 1 << 20  // entries applied in one batch
+	maxReads      = 1 << 16  // reads that wait for a round
+	maxQueryBytes = 16 << 20 // queries waiting for a round, together
+	maxOutBytes   = 8 << 20  // replies of one batch, beyond which reads wait or are refused
+	busyRetryMs   = 20
+	fullRetryMs   = 1000
+	silentRetryMs = 100 // no leader is known: about the time an election takes
 )
 
 // Replica is one member. See the package documentation.
@@ -88,12 +88,6 @@ func New(cfg Config, sm StateMachine, st State) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	if cfg.ApplyBytes == 0 {
-		cfg.ApplyBytes = defaultApplyBytes
-	}
-	if cfg.MaxReads == 0 {
-		cfg.MaxReads = defaultMaxReads
-	}
 	r := &Replica{cfg: cfg, raft: core, sm: sm}
 	if cfg.ClientAddr != "" {
 		r.clients = append(r.clients, clientAddr{cfg.Raft.ID, cfg.ClientAddr})
@@ -105,9 +99,7 @@ func New(cfg Config, sm StateMachine, st State) (*Replica, error) {
 // that never goes back and counts suspend. The effects of the batch before are
 // no longer valid.
 func (r *Replica) Begin(now int64) {
-	r.now = max(now, r.now)
-	r.raft.SetNow(r.now)
-	r.raft.SetStamp(r.time())
+	r.SetNow(now)
 	r.out = r.out[:0]
 	r.replies = r.replies[:0]
 	r.fx.Replies = r.fx.Replies[:0]

@@ -116,7 +116,7 @@ func (r *Replica) read(q request, body []byte) {
 		r.refuse(q, r.leaderError())
 	case level == wire.Lease && r.leaseHolds():
 		r.answerRead(q, query)
-	case r.reads.len() >= r.cfg.MaxReads || r.queries.len()+len(query) > maxQueryBytes:
+	case r.reads.len() >= maxReads || r.queries.len()+len(query) > maxQueryBytes:
 		r.refuse(q, &wire.Error{Code: wire.CodeBusy, RetryAfterMs: busyRetryMs, Text: "too many reads wait for a quorum round"})
 	default:
 		at := r.queries.push(query)

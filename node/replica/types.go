@@ -55,15 +55,12 @@ type State = raft.State
 // ConfigAt is a configuration in a State and the index of its entry.
 type ConfigAt = raft.ConfigAt
 
-// Config of a replica. ID is the member's own; raft's other limits and timeouts
-// are in Raft.
+// Config of a replica. Its id, limits and timeouts are in Raft.
 type Config struct {
 	Raft       raft.Config
 	Name       string
 	ClientAddr string         // where this member takes client requests; empty: as its configuration says
 	NewCluster wire.ClusterID // recorded by the first configuration entry, if this member writes it
-	ApplyBytes int            // entries applied in one batch, in bytes; 0: 1 MiB
-	MaxReads   int            // reads waiting for a quorum round; 0: 65,536
 }
 
 // Store is one storage batch: first the vote, then the entries, then one sync.

@@ -259,7 +259,9 @@ func (d *diskLoop) take() {
 	d.mu.Lock()
 	d.next, d.mine = d.mine, d.next
 	d.mu.Unlock()
-	d.mine.stores = append(stuck, d.mine.stores...)
+	if len(stuck) > 0 {
+		d.mine.stores = append(stuck, d.mine.stores...)
+	}
 }
 
 func (d *diskLoop) count() {

@@ -78,7 +78,6 @@ type diskStats struct {
 	bytes      uint64
 	votes      uint64
 	reads      uint64
-	failed     bool
 }
 
 func newDiskLoop(fs FS, opt wal.Options, log *slog.Logger, store *wal.Store) *diskLoop {
@@ -183,11 +182,15 @@ func (d *diskLoop) retry() {
 // finds no room.
 const reserveSegments = 4
 
+// freeSpace is what an FS may also do: tell how many bytes may still be taken.
+// Safe for concurrent use.
+type freeSpace interface{ Free() (int64, error) }
+
 // lowRoom reports whether the reserve is touched. One segment more ends it, so
 // that it does not come and go with each. A file system that cannot tell how
 // much is free is full only when something does not fit.
 func (d *diskLoop) lowRoom() bool {
-	f, ok := d.fs.(interface{ Free() (int64, error) })
+	f, ok := d.fs.(freeSpace)
 	if !ok {
 		return false
 	}
@@ -383,7 +386,6 @@ func (s *timedStore) Sync() error {
 	took := monotonic() - start
 	s.d.mu.Lock()
 	s.d.stats.sync.observe(took)
-	s.d.stats.failed = s.d.stats.failed || err != nil
 	s.d.mu.Unlock()
 	return err
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -303,8 +304,8 @@ func (l *loop) logChanges() {
 	}
 	if err := l.rep.Fenced(); err != nil && !l.fenced {
 		l.fenced = true
-		l.log.Error("the disk failed: this node no longer votes or acknowledges; replace the disk and restart", "event", "disk.fenced", "err", err)
-		l.n.setErr(err)
+		l.log.Error("the disk failed: this node no longer votes or acknowledges; check the disk and its file system, then restart the node", "event", "disk.fenced", "err", err)
+		l.n.setErr(fmt.Errorf("the disk failed, and this node took no part since: check the disk and its file system, then start again: %w", err))
 	}
 }
 

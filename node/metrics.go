@@ -182,7 +182,7 @@ func (n *Node) writeMetrics(w io.Writer) error {
 	e.members(&s)
 	e.requests(&s)
 	e.connections(&s)
-	e.storage(n)
+	e.storage(n, &s)
 	if err := e.w.Flush(); err != nil {
 		return fmt.Errorf("cannot write metrics: %w", err)
 	}
@@ -307,7 +307,7 @@ func (e *exposition) connections(s *snapshot) {
 	e.one("dnode_peer_bytes_dropped_total", "counter", "Bytes for members whose link was down.", s.peerDropped)
 }
 
-func (e *exposition) storage(n *Node) {
+func (e *exposition) storage(n *Node, s *snapshot) {
 	batches, reads, st := n.disk.queued()
 	e.histogram("dnode_wal_sync_seconds", "Time of one sync of the log.", &st.sync, 1e-9)
 	e.histogram("dnode_wal_group_bytes", "Bytes of entries in one group, that is, under one sync.", &st.groupBytes, 1)
@@ -316,7 +316,13 @@ func (e *exposition) storage(n *Node) {
 	e.one("dnode_wal_bytes_total", "counter", "Bytes of entries written to the log.", st.bytes)
 	e.one("dnode_wal_votes_total", "counter", "Votes and terms made durable.", st.votes)
 	e.one("dnode_wal_reads_total", "counter", "Reads of entries that were no longer in memory.", st.reads)
-	e.one("dnode_wal_fenced", "gauge", "1 if a sync failed and the node no longer writes.", flag(st.failed))
+	e.one("dnode_wal_fenced", "gauge", "1 if the disk failed: the node no longer writes, votes or acknowledges.", flag(s.fenced != ""))
+	e.one("dnode_wal_cut_bytes", "gauge", "Bytes of the log's unattested end that this start has cut.", n.cutBytes)
+	if f, ok := n.fs.(freeSpace); ok {
+		if free, err := f.Free(); err == nil {
+			e.one("dnode_disk_free_bytes", "gauge", "Free space of the data folder's file system.", free)
+		}
+	}
 	e.one("dnode_wal_queue_batches", "gauge", "Storage batches that wait for the disk.", batches)
 	e.one("dnode_wal_queue_reads", "gauge", "Log reads that wait for the disk.", reads)
 }

@@ -48,6 +48,8 @@ type Node struct {
 	engine  gnet.Engine
 	started time.Time
 
+	cutBytes int64 // of the log's end, by recovery
+
 	clientAddr, peerAddr string // listened on, with real ports
 	bootErr              error  // of OnBoot
 
@@ -138,6 +140,7 @@ func (n *Node) recover(ctx context.Context) error {
 	}
 	n.store = store
 	if rec.Cut != nil {
+		n.cutBytes = rec.Cut.Bytes
 		n.log.Error("the end of the log was cut", "event", "wal.cut", "what", rec.Cut.String())
 	}
 	if rec.Fenced {

@@ -5,10 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,64 +12,12 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// mountSmall makes a file system of the given size in a file and mounts it.
-func mountSmall(t *testing.T, sizeBytes int64) string {
-	t.Helper()
-	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	run := func(name string, args ...string) {
-		t.Helper()
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-		}
-	}
-	f, err := os.Create(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Truncate(sizeBytes), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	run("mkfs.ext4", "-q", "-F", "-m", "0", image)
-	run("mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { run("umount", dir) })
-	return dir
-}
-
-// fill takes all the room of a file system but the given rest.
-func fill(t *testing.T, dir string, restBytes int64) string {
-	t.Helper()
-	name := filepath.Join(dir, "filler")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	chunk := make([]byte, 1<<20)
-	var size int64
-	for err == nil {
-		_, err = f.Write(chunk)
-		size += int64(len(chunk))
-	}
-	if err := f.Truncate(size - restBytes); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
 // A small file system with all three nodes on it fills up under load: writes are
 // refused with a reason, deletes and reads are served, nobody has to do anything
 // but make room, and nothing acknowledged is lost, a restart included.
 func TestFullDisk(t *testing.T) {
-	dir := mountSmall(t, 1<<30)
-	c := &cluster{t: t, binary: binary}
-	ports := freePorts(t, 6)
-	for i := range 3 {
-		name := fmt.Sprintf("n%d", i+1)
-		c.nodes = append(c.nodes, &clusterNode{name: name, dir: filepath.Join(dir, name), client: ports[2*i], peer: ports[2*i+1]})
-	}
-	for _, n := range c.nodes {
-		c.start(n)
-	}
+	disk := mountSmall(t, 1<<30)
+	c := clusterOn(t, disk, disk, disk)
 	cl := c.open()
 	defer cl.Close()
 	l := startStress("full/", cl)
@@ -84,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := cl.Put(ctx, "victim", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	filler := fill(t, dir, 8<<20)
+	free := disk.fill(8 << 20)
 	untilFull(ctx, t, cl)
 	l.end()
 	if _, existed, err := cl.Delete(ctx, "victim"); err != nil || !existed {
@@ -99,20 +43,99 @@ func TestFullDisk(t *testing.T) {
 		c.start(n)
 	}
 	l.audit(t, cl)
-	if err := os.Remove(filler); err != nil {
+	free()
+	untilRoom(ctx, t, cl)
+	l.audit(t, cl)
+}
+
+// Each node has a small file system of its own. A full follower stays, votes
+// and acknowledges while it can, and never leads; then it waits, and catches up
+// when there is room. A full leader makes way for a member with room. When all
+// are full, writes are refused, deletes and reads are served.
+func TestFullDisks(t *testing.T) {
+	const size, rest = 1 << 30, 8 << 20
+	disks := []*smallFS{mountSmall(t, size), mountSmall(t, size), mountSmall(t, size)}
+	c := clusterOn(t, disks...)
+	cl := c.open()
+	defer cl.Close()
+	l := startStress("full/", cl)
+	defer l.end()
+	l.reach(t, 1000)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+
+	lead := c.leader(cl)
+	full := c.nodes[(c.index(lead)+1)%3]
+	free := disks[c.index(full)].fill(rest)
+	full.becomes(t, cl, "nospace")
+	l.reach(t, l.acked.Load()+1000)
+	lead.kill()
+	l.reach(t, l.acked.Load()+1000) // with the full one's vote and acknowledgements
+	if now := c.leader(cl); now == full {
+		t.Error("the full node leads, though another has room")
+	}
+	c.start(lead)
+	lead.becomes(t, cl, "ok")
+	untilStuck(ctx, t, cl, full)
+	l.reach(t, l.acked.Load()+1000)
+	free()
+	l.end()
+	c.converges(cl)
+
+	lead = c.leader(cl)
+	free = disks[c.index(lead)].fill(rest)
+	lead.becomes(t, cl, "nospace")
+	lead.until(t, cl, "another leader", func(m member) bool { return m.Role != "leader" })
+	m := startStress("led/", cl)
+	defer m.end()
+	m.reach(t, 1000)
+	if now := c.leader(cl); now == lead {
+		t.Error("the full node leads, though others have room")
+	}
+	free()
+	m.end()
+	c.converges(cl)
+
+	if _, err := cl.Put(ctx, "victim", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
+	for i, d := range disks {
+		defer d.fill(rest)()
+		c.nodes[i].becomes(t, cl, "nospace")
+	}
+	untilFull(ctx, t, cl)
+	if _, existed, err := cl.Delete(ctx, "victim"); err != nil || !existed {
+		t.Errorf("delete on full disks: existed %v, %v", existed, err)
+	}
+	l.audit(t, cl)
+	m.audit(t, cl)
+}
+
+// untilStuck writes large values, all of which must be taken, until a full
+// follower has nothing left to write to.
+func untilStuck(ctx context.Context, t *testing.T, cl *client.Client, full *clusterNode) {
+	t.Helper()
+	value := make([]byte, wire.MaxCommandBytes/2)
+	for full.metric(t, "dnode_raft_durable_index")+2000 > full.metric(t, "dnode_raft_commit_index") {
+		if _, err := cl.Put(ctx, "ballast", value); err != nil {
+			t.Fatalf("one of three disks is full: %v", err)
+		}
+	}
+}
+
+// untilRoom waits until writes are taken again.
+func untilRoom(ctx context.Context, t *testing.T, cl *client.Client) {
+	t.Helper()
 	for {
 		_, err := cl.Put(ctx, "room", []byte("again"))
 		if err == nil {
-			break
+			return
 		}
 		if ctx.Err() != nil {
 			t.Fatalf("with room again, a write is still refused: %v", err)
 		}
 		pause(ctx, t)
 	}
-	l.audit(t, cl)
 }
 
 // untilFull writes large values until a leader refuses them for lack of space.

@@ -127,6 +127,7 @@ type cluster struct {
 
 type clusterNode struct {
 	name, dir, client, peer string
+	http                    string // empty: off
 	*process
 }
 
@@ -161,7 +162,7 @@ func (c *cluster) start(n *clusterNode) {
 		members = append(members, m.name+"="+m.peer)
 	}
 	n.process = startOf(c.t, c.binary, "serve", "--name", n.name, "--data-dir", n.dir, "--listen", n.client,
-		"--peer-listen", n.peer, "--http", "", "--cluster", strings.Join(members, ","))
+		"--peer-listen", n.peer, "--http", n.http, "--cluster", strings.Join(members, ","))
 }
 
 // killAll ends all nodes with signal 9, as nearly at once as can be.

@@ -216,7 +216,7 @@ func (r *Replica) fence(err error) {
 }
 
 func (r *Replica) fencedError() *wire.Error {
-	return &wire.Error{Code: wire.CodeFenced, Text: "the disk of this node failed (" + r.fenced.Error() + "); use another node, then replace the disk and restart this one"}
+	return &wire.Error{Code: wire.CodeFenced, Text: "the disk of this node failed (" + r.fenced.Error() + "); use another node, check the disk and its file system, then restart this one"}
 }
 
 // EntriesRead answers one request of Effects.Reads.

@@ -28,11 +28,11 @@ var _ wal.FS = (*FS)(nil)
 // wal.ErrLocked if another process has it.
 func Open(dir string) (*FS, error) {
 	if err := makeDir(dir); err != nil {
-		return nil, fmt.Errorf("cannot open data folder %s: %w", dir, mapError(err))
+		return nil, openError(dir, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open data folder %s: %w", dir, mapError(err))
+		return nil, openError(dir, err)
 	}
 	if err := flock(lock, syscall.LOCK_EX); err != nil {
 		return nil, errors.Join(lockError(dir, err), lock.Close())
@@ -57,6 +57,20 @@ func OpenReadOnly(dir string) (*FS, error) {
 		return nil, errors.Join(lockError(dir, err), lock.Close())
 	}
 	return &FS{dir: dir, lock: lock, readOnly: true}, nil
+}
+
+// openError says what to do about a folder that cannot be used.
+func openError(dir string, err error) error {
+	err = mapError(err)
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		err = fmt.Errorf("%w: check the file system, mount it writable and start again", err)
+	case errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("%w: give the folder to the user that runs dnode, or use another --data-dir", err)
+	case errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist):
+		err = fmt.Errorf("%w: use another --data-dir", err)
+	}
+	return fmt.Errorf("cannot open data folder %s: %w", dir, err)
 }
 
 func cmpOr(err, otherwise error) error {

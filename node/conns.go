@@ -36,6 +36,8 @@ const (
 	// keepBufferBytes is the most that an idle reply buffer keeps.
 	keepBufferBytes = 64 << 10
 	maxFreeBuffers  = 64
+	// maxUnsentBytes is how much is said in one turn before it is written out.
+	maxUnsentBytes = 8 << 20
 )
 
 // conn is one accepted connection. It belongs to the loop.
@@ -77,6 +79,7 @@ type conns struct {
 	open     int    // slots in use
 	members  int    // of these, came in by the members' port
 	waiting  int    // conns in connHello or connClosing: to be looked at by tick
+	unsent   int    // bytes appended since the last flush
 	held     int    // bytes held for all of them: see hold.go
 	most     int    // the highest held was
 	counted  int64  // when held was last counted anew
@@ -142,6 +145,7 @@ func (t *conns) append(c *conn, b []byte) {
 		}
 	}
 	c.out = append(c.out, b...)
+	t.unsent += len(b)
 }
 
 func (t *conns) giveBack(c *conn) {
@@ -205,7 +209,9 @@ func (l *loop) traffic(c *conn) gnet.Action {
 	}
 	l.readClock()
 	l.counters.bytesIn += uint64(len(buf))
-	l.frames(c, buf)
+	if l.frames(c, buf); c.state == connDead { // written to in between
+		return gnet.None
+	}
 	l.discardAll(c.gc)
 	l.account(c)
 	l.post()
@@ -372,6 +378,7 @@ func (l *loop) request(c *conn, f wire.Frame) {
 		c.bytes += f.Size
 		l.rep.Request(c.id, f)
 	}
+	l.makeRoom()
 }
 
 func (l *loop) answerError(c *conn, f wire.Frame, e *wire.Error) {
@@ -446,6 +453,7 @@ func (l *loop) flush() {
 		l.write(c)
 	}
 	l.conns.dirty = l.conns.dirty[:0]
+	l.conns.unsent = 0
 }
 
 func (l *loop) write(c *conn) {

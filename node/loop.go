@@ -199,16 +199,31 @@ func (l *loop) Run(context.Context) error {
 		}
 	}
 	l.tick()
+	l.endBatch()
+	l.resume()
+	l.endBatch()
+	l.flush()
+	return nil
+}
+
+// endBatch takes the effects of the events so far.
+func (l *loop) endBatch() {
 	if l.begun {
 		l.begun = false
 		l.carryOut(l.rep.Effects())
 	}
-	if l.resume(); l.begun {
-		l.begun = false
-		l.carryOut(l.rep.Effects())
+}
+
+// makeRoom writes what is to be said before the end of the turn if it is much:
+// one turn may take requests from all connections, and each of them may be
+// answered with a hundred times its bytes.
+func (l *loop) makeRoom() {
+	if l.begun && l.rep.Full() {
+		l.endBatch()
 	}
-	l.flush()
-	return nil
+	if l.conns.unsent > maxUnsentBytes {
+		l.flush()
+	}
 }
 
 func (l *loop) takeInbox() (stored replica.Completion, has bool, reads []replica.ReadDone, calls []func(*loop)) {

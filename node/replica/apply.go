@@ -6,12 +6,13 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// apply gives committed entries to the state machine, at most maxApplyBytes in one
-// batch, and answers the writes that they are.
+// apply gives committed entries to the state machine and answers the writes that
+// they are: at most maxApplyBytes of entries and no more replies than fit into a
+// batch, for a compare-and-set of 100 bytes may be answered with a value of 1 MiB.
 func (r *Replica) apply() {
 	commit := r.raft.Commit()
 	for budget := maxApplyBytes; r.applied < commit; {
-		if budget <= 0 {
+		if budget <= 0 || r.Full() {
 			r.fx.More = true
 			return
 		}
@@ -20,7 +21,7 @@ func (r *Replica) apply() {
 			return
 		}
 		budget -= len(b)
-		for len(b) > 0 && r.applied < commit {
+		for len(b) > 0 && r.applied < commit && !r.Full() {
 			e, err := wire.ParseEntry(b)
 			if err != nil || e.Index != r.applied+1 {
 				r.fence(fmt.Errorf("cannot apply entry %d: found entry %d: %w", r.applied+1, e.Index, err))
@@ -29,19 +30,21 @@ func (r *Replica) apply() {
 			r.applyEntry(&e)
 			b = b[e.Size:]
 		}
+		if len(r.fetched) > 0 {
+			r.fetched = b
+		}
 		r.raft.Applied(r.applied)
 	}
 }
 
-// nextCommitted returns encoded entries from applied+1 on: from memory, from
-// what was read back, or nothing yet, after asking for it.
+// nextCommitted returns encoded entries from applied+1 on: from what was read
+// back, from memory, or nothing yet, after asking for it.
 func (r *Replica) nextCommitted(commit wire.Index, maxBytes int) []byte {
 	lo := r.applied + 1
-	if b := r.raft.Entries(lo, commit+1, maxBytes); len(b) > 0 {
-		return b
+	if len(r.fetched) > 0 {
+		return r.fetched
 	}
-	if b := r.fetched; len(b) > 0 {
-		r.fetched = nil
+	if b := r.raft.Entries(lo, commit+1, maxBytes); len(b) > 0 {
 		return b
 	}
 	if !r.fetching {
@@ -77,6 +80,7 @@ func (r *Replica) applyEntry(e *wire.Entry) {
 	var w write
 	if owed {
 		w = r.writes.pop()
+		r.owed -= int(w.bytes)
 	}
 	same := owed && w.term == e.Term
 	switch e.Type {

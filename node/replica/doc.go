@@ -15,7 +15,7 @@
 //	r.Begin(now)          // the clock is read once, before the batch
 //	r.Request(conn, f)    // any number of events
 //	r.Peer(from, f)
-//	fx := r.Effects()     // carry out; valid until the next Begin
+//	fx := r.Effects()     // carry out; valid until the next Begin. Due at once when r.Full()
 //
 // Replica is not safe for concurrent use and keeps no bytes that it is handed,
 // except Store and Entries memory, which is immutable once made.
@@ -38,6 +38,13 @@
 //
 // 2026-11-23: a lease read without a valid lease waits for a quorum round
 // instead of being refused: the caller gets at least what it asked for.
+//
+// 2026-11-23: what a leader has taken and not applied is bounded by the same
+// number as what is not committed, instead of applying all that is committed in
+// one batch: the bytes of a batch bound how long nothing else is done.
+//
+// 2026-11-23: a batch that is full ends early, instead of refusing the requests
+// that follow: a refusal is a reply, too.
 //
 // 2026-11-23: a write that outlives its leader's term stays pending for two
 // election timeouts instead of being answered as unknown at once: after an

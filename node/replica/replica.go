@@ -12,7 +12,7 @@ const (
 	maxApplyBytes = 1 << 20  // entries applied in one batch
 	maxReads      = 1 << 16  // reads that wait for a round
 	maxQueryBytes = 16 << 20 // queries waiting for a round, together
-	maxOutBytes   = 8 << 20  // replies of one batch, beyond which reads wait or are refused
+	maxOutBytes   = 8 << 20  // replies of one batch: see Full
 	busyRetryMs   = 20
 	fullRetryMs   = 1000
 	silentRetryMs = 100 // no leader is known: about the time an election takes
@@ -41,14 +41,18 @@ type Replica struct {
 	lostTicks  int       // ticks since leadership was lost, while writes are pending
 
 	// writes are in index order; each was appended by this member.
-	writes  ring[write]
+	writes ring[write]
+	// Invariant: owed is the sum of bytes over writes.
+	owed    int
 	reads   ring[read]
 	queries byteQueue
 	// assigned counts the reads at the front that are part of a round.
 	assigned int
 	// fetching is set while committed entries are being read back from disk.
 	fetching bool
-	fetched  []byte // entries from applied+1 on, read back
+	// Invariant: fetched is what was read back of the entries from applied+1 on,
+	// none of which is in memory.
+	fetched []byte
 
 	clients []clientAddr // where members take client requests, as they said
 
@@ -101,6 +105,9 @@ func New(cfg Config, sm StateMachine, st State) (*Replica, error) {
 func (r *Replica) Begin(now int64) {
 	r.SetNow(now)
 	r.out = r.out[:0]
+	if cap(r.out) > 4*maxOutBytes { // leadership was lost with all that was pending
+		r.out, r.replies, r.fx.Replies = nil, nil, nil
+	}
 	r.replies = r.replies[:0]
 	r.fx.Replies = r.fx.Replies[:0]
 	r.fx.Peers = r.fx.Peers[:0]
@@ -239,6 +246,11 @@ func (r *Replica) EntriesRead(d ReadDone) {
 
 // Applied returns the last applied index.
 func (r *Replica) Applied() wire.Index { return r.applied }
+
+// Full reports whether the replies made so far are as many as one batch should
+// hold: the caller takes the effects and begins the next before it goes on with
+// requests. What the replica has to say by itself waits for the next batch.
+func (r *Replica) Full() bool { return len(r.out) > maxOutBytes }
 
 // Leading reports whether this member leads.
 func (r *Replica) Leading() bool { return r.leaderTerm != 0 }

@@ -59,6 +59,10 @@ func (r *Replica) write(q request, body []byte) {
 		r.refuse(q, &wire.Error{Code: wire.CodeNoSpace, RetryAfterMs: fullRetryMs, Text: "the leader's disk is full: only deletes are taken until there is room"})
 		return
 	}
+	if r.owed > 0 && r.owed+q.size > r.cfg.Raft.MaxUncommittedBytes {
+		r.refuse(q, &wire.Error{Code: wire.CodeBusy, RetryAfterMs: busyRetryMs, Text: "too many writes wait to be applied"})
+		return
+	}
 	stamp.Time = r.time()
 	head := wire.AppendStamp(r.stamp[:0], stamp)
 	index, err := r.raft.Propose(wire.EntryCommand, head, command)
@@ -68,6 +72,7 @@ func (r *Replica) write(q request, body []byte) {
 	}
 	r.abandonWrites(index, "another leader replaced the entry")
 	r.writes.push(write{index: index, term: r.leaderTerm, conn: q.conn, id: q.id, bytes: int32(q.size), kind: q.kind})
+	r.owed += q.size
 }
 
 func writeKind(command []byte) Kind {
@@ -94,6 +99,7 @@ func writeKind(command []byte) Kind {
 func (r *Replica) abandonWrites(from wire.Index, why string) {
 	for r.writes.len() > 0 && r.writes.at(r.writes.len()-1).index >= from {
 		w := r.writes.popBack()
+		r.owed -= int(w.bytes)
 		r.refuse(w.request(), &wire.Error{Code: wire.CodeUnknown, Text: why})
 	}
 }
@@ -106,8 +112,6 @@ func (r *Replica) read(q request, body []byte) {
 	}
 	q.kind = readKind(query)
 	switch {
-	case level != wire.Linearizable && len(r.out) > maxOutBytes:
-		r.refuse(q, &wire.Error{Code: wire.CodeBusy, RetryAfterMs: busyRetryMs, Text: "too many reads at once"})
 	case level == wire.Stale:
 		r.answerRead(q, query)
 	case r.fenced != nil:
@@ -194,7 +198,7 @@ func (r *Replica) serveReads() {
 	}
 	confirmed := r.raft.Confirmed()
 	for r.assigned > 0 {
-		if len(r.out) > maxOutBytes {
+		if r.Full() {
 			r.fx.More = true
 			return
 		}

@@ -1,0 +1,195 @@
+package replica_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dnode-engine/dnode/node/kv"
+	"github.com/dnode-engine/dnode/node/raft"
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// batches drives one sole voter batch by batch, as the shell does: one Effects
+// to each Begin.
+type batches struct {
+	t    *testing.T
+	rep  *replica.Replica
+	now  int64
+	seq  uint64 // stored and not yet told
+	more bool
+	most int // bytes of replies in one batch
+	got  map[uint64]*wire.Error
+}
+
+func newBatches(t *testing.T) *batches {
+	boot := wire.Membership{NextID: 2, Members: []wire.Member{{ID: 1, Name: "n1", Role: wire.Voter}}}
+	rep, err := replica.New(testConfig(1), kv.New(), raft.State{Fresh: true, First: 1, Members: boot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &batches{t: t, rep: rep, now: 1, got: map[uint64]*wire.Error{}}
+	for !rep.Leading() {
+		b.turn()
+	}
+	return b
+}
+
+// turn runs one batch of the requests given. The disk is done with what the
+// batch before wrote.
+func (b *batches) turn(frames ...wire.Frame) {
+	b.now += millisecond
+	b.rep.Begin(b.now)
+	if b.seq != 0 {
+		b.rep.Stored(replica.Completion{Seq: b.seq})
+		b.seq = 0
+	}
+	for _, f := range frames {
+		b.rep.Request(1, f)
+	}
+	b.take(b.rep.Effects())
+}
+
+func (b *batches) take(fx *replica.Effects) {
+	size := 0
+	for _, r := range fx.Replies {
+		size += len(r.Bytes)
+		f, err := wire.ParseFrame(r.Bytes, wire.MaxFrameBytes)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.got[f.ID] = nil
+		if f.Type == wire.FrameError {
+			b.got[f.ID], err = wire.ParseError(f.Body)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	b.most = max(b.most, size)
+	b.seq, b.more = max(b.seq, fx.Store.Seq), fx.More
+}
+
+const mib = 1 << 20
+
+// The replies of one batch are bounded, whatever is asked: a compare-and-set of
+// a few bytes is answered with the whole value that it did not expect.
+func TestRepliesOfOneBatchAreBounded(t *testing.T) {
+	b := newBatches(t)
+	b.turn(writeFrame(1, put("k", strings.Repeat("v", wire.MaxCommandBytes-100))))
+	for range 3 {
+		b.turn()
+	}
+	if e, ok := b.got[1]; !ok || e != nil {
+		t.Fatalf("put: %v %v", ok, e)
+	}
+	var frames []wire.Frame
+	for id := uint64(10); id < 110; id++ {
+		frames = append(frames, writeFrame(id, wire.AppendCAS(nil, wire.Command{Mode: wire.CASAbsent, Key: []byte("k")})))
+	}
+	b.turn(frames...)
+	turns := 0
+	for b.turn(); b.more; b.turn() {
+		turns++
+	}
+	for id := uint64(10); id < 110; id++ {
+		if e, ok := b.got[id]; !ok || e != nil {
+			t.Fatalf("compare-and-set %d: answered %v, %v", id, ok, e)
+		}
+	}
+	if b.most > 9*mib+1000 || turns < 10 {
+		t.Errorf("%d bytes of replies in one batch, %d batches", b.most, turns)
+	}
+}
+
+// Whoever feeds requests is told when a batch has enough replies.
+func TestFullBatch(t *testing.T) {
+	b := newBatches(t)
+	status := frame(wire.FrameStatus, 1, nil)
+	b.rep.Begin(b.now)
+	n := 0
+	for ; !b.rep.Full(); n++ {
+		b.rep.Request(1, status)
+		if n > 1_000_000 {
+			t.Fatal("never full")
+		}
+	}
+	b.take(b.rep.Effects())
+	if b.most < 8*mib || b.most > 9*mib {
+		t.Errorf("full with %d bytes after %d requests", b.most, n)
+	}
+	b.rep.Begin(b.now)
+	if b.rep.Full() {
+		t.Error("full from the start")
+	}
+}
+
+// A state machine that is slower than disk and network makes writers wait, not
+// memory grow: what was taken and not applied is bounded.
+func TestUnappliedWritesAreBounded(t *testing.T) {
+	b := newBatches(t)
+	value, busy := strings.Repeat("v", wire.MaxCommandBytes-100), 0
+	id := uint64(0)
+	for range 100 {
+		var frames []wire.Frame
+		for range 3 {
+			id++
+			frames = append(frames, writeFrame(id, put("k", value)))
+		}
+		last := b.rep.Raft().Status().Last
+		b.turn(frames...)
+		st := b.rep.Raft().Status()
+		refused := 0
+		for _, f := range frames {
+			e, ok := b.got[f.ID]
+			if !ok {
+				continue
+			}
+			if e == nil || e.Code != wire.CodeBusy || e.RetryAfterMs == 0 {
+				t.Fatalf("write %d: %v", f.ID, e)
+			}
+			refused++
+		}
+		if st.Last != last+wire.Index(3-refused) {
+			t.Fatalf("last %d after %d, with %d of 3 refused", st.Last, last, refused)
+		}
+		busy += refused
+		if unapplied := int(st.Last-st.Applied) * mib; unapplied > testConfig(1).Raft.MaxUncommittedBytes+2*mib {
+			t.Fatalf("%d bytes are not applied after %d writes", unapplied, id)
+		}
+	}
+	for range 20 {
+		b.turn()
+	}
+	if w, _ := b.rep.Pending(); w != 0 || busy == 0 || len(b.got) != int(id) {
+		t.Errorf("%d writes wait, %d refused, %d of %d answered", w, busy, len(b.got), id)
+	}
+	b.turn(writeFrame(1000, put("k", value))) // nothing is counted as owed for ever
+	if e, refused := b.got[1000]; refused {
+		t.Errorf("refused when idle: %v", e)
+	}
+}
+
+// Writes whose outcome stays unknown are owed no longer.
+func TestAbandonedWritesMakeRoom(t *testing.T) {
+	c := newCluster(t, 3)
+	c.elect(1)
+	c.cut[1] = true
+	value := strings.Repeat("v", wire.MaxCommandBytes-100)
+	for id := uint64(1); id <= 5; id++ {
+		c.request(1, writeFrame(id, put("k", value)))
+	}
+	c.at(1).refused(5, wire.CodeBusy)
+	for range 60 {
+		c.now += 10 * millisecond
+		c.tick(c.at(1))
+		c.finish(c.at(1))
+	}
+	c.at(1).refused(1, wire.CodeUnknown)
+	c.cut[1] = false
+	c.elect(1)
+	c.settle()
+	c.request(1, writeFrame(6, put("k", value)))
+	c.settle()
+	c.at(1).result(6)
+}

@@ -53,7 +53,7 @@ func TestFullDisk(t *testing.T) {
 // when there is room. A full leader makes way for a member with room. When all
 // are full, writes are refused, deletes and reads are served.
 func TestFullDisks(t *testing.T) {
-	const size, rest = 1 << 30, 8 << 20
+	const size, rest = 4 << 30, 8 << 20 // the file is as large as what is written
 	disks := []*smallFS{mountSmall(t, size), mountSmall(t, size), mountSmall(t, size)}
 	c := clusterOn(t, disks...)
 	cl := c.open()
@@ -111,13 +111,13 @@ func TestFullDisks(t *testing.T) {
 	m.audit(t, cl)
 }
 
-// untilStuck writes large values, all of which must be taken, until a full
+// untilStuck writes large values, none of which may be refused, until a full
 // follower has nothing left to write to.
 func untilStuck(ctx context.Context, t *testing.T, cl *client.Client, full *clusterNode) {
 	t.Helper()
 	value := make([]byte, wire.MaxCommandBytes/2)
-	for full.metric(t, "dnode_raft_durable_index")+2000 > full.metric(t, "dnode_raft_commit_index") {
-		if _, err := cl.Put(ctx, "ballast", value); err != nil {
+	for full.metric(t, "dnode_raft_durable_index")+500 > full.metric(t, "dnode_raft_commit_index") {
+		if _, err := cl.Put(ctx, "ballast", value); errors.Is(err, client.ErrNoSpace) || ctx.Err() != nil {
 			t.Fatalf("one of three disks is full: %v", err)
 		}
 	}

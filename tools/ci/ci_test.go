@@ -61,7 +61,7 @@ func TestChoose(t *testing.T) {
 	f(true, "fuzz", "fuzz")
 	f(false, "nonsense")
 	f(true, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "outside")
-	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "race", "cross", "outside", "fuzz")
+	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "root", "race", "cross", "outside", "fuzz")
 }
 
 // A step fails, rather than passing over it, when its tool cannot be had.

@@ -54,6 +54,13 @@ type CacheDropper interface {
 	DropCache() error
 }
 
+// Flusher is what a File may also do: hand written bytes to the device.
+type Flusher interface {
+	// Flush returns when the device has taken n bytes from off on. They are not
+	// durable: Sync is still to come.
+	Flush(off, n int64) error
+}
+
 // Errors that callers decide by.
 var (
 	// ErrNotExist is wrapped when a file is missing.

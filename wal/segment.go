@@ -16,7 +16,7 @@ const (
 	// minSegmentBytes lets tests use small segments; the server asks for at
 	// least wire.MinSegmentBytes.
 	minSegmentBytes = 4 << 10
-	fillBytes       = 256 << 10 // one write of zeros
+	fillBytes       = 64 << 10 // one write of zeros
 )
 
 // Options say how the log is laid out.
@@ -86,10 +86,20 @@ func fillSegment(fs FS, opt Options, number uint64, name string) error {
 	return err
 }
 
+// fill writes one piece after the other through to the device where that can be
+// done: a whole segment of dirty pages at once would hold up the log's syncs.
 func fill(f File, opt Options, number uint64) error {
 	zeros := make([]byte, min(opt.SegmentBytes, fillBytes))
+	flusher, _ := f.(Flusher)
 	for off := int64(0); off < opt.SegmentBytes; off += int64(len(zeros)) {
-		if err := writeFull(f, zeros[:min(int64(len(zeros)), opt.SegmentBytes-off)], off); err != nil {
+		n := min(int64(len(zeros)), opt.SegmentBytes-off)
+		if err := writeFull(f, zeros[:n], off); err != nil {
+			return err
+		}
+		if flusher == nil {
+			continue
+		}
+		if err := flusher.Flush(off, n); err != nil {
 			return err
 		}
 	}

@@ -37,6 +37,7 @@ type diskLoop struct {
 	wake     chan struct{} // capacity 1: next has something
 	prepared chan uint64   // capacity 1: a segment is prepared, zero if that failed
 	noRoom   atomic.Bool   // it failed for lack of space; set before prepared is sent
+	behind   atomic.Bool   // the log has no prepared segment left and waits for one
 	stop     chan struct{}
 	ended    chan struct{}
 
@@ -150,6 +151,8 @@ func (d *diskLoop) run() {
 			d.preparing = false
 			if number != 0 {
 				d.takeOver(number)
+			} else {
+				d.retryAt = time.Now().Add(idleInterval)
 			}
 			d.crowded = number == 0 && d.noRoom.Load()
 			d.retry()
@@ -165,6 +168,7 @@ func (d *diskLoop) run() {
 			}
 		}
 		d.prepareNext()
+		d.behind.Store(d.preparing && d.store.Log().Spares() == 0)
 		d.reportSpace()
 	}
 }
@@ -333,7 +337,6 @@ func (d *diskLoop) prepareNext() {
 		return
 	}
 	d.preparing = true
-	d.retryAt = time.Now().Add(idleInterval)
 	go func() { // ends by itself; Node.end waits for what it sends
 		err := wal.PrepareSegment(d.fs, d.opt, number)
 		d.noRoom.Store(errors.Is(err, wal.ErrNoSpace))

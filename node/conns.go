@@ -52,8 +52,12 @@ type conn struct {
 	replica wire.ReplicaID
 	in      []byte // the beginning of a frame whose rest has not come yet, or what waits while it yields
 	at      int    // yields: the bytes of in that were handled
-	heavy   bool   // its last reply was larger than yieldBytes: one request at a time
+	next    int    // yields: where in in the next header is expected
+	waiting int    // yields: headers between at and next
+	heavy   bool   // its last reply was larger than bulkBytes
 	yields  bool   // in conns.yielding: see turns.go
+	bulkAt  int64  // when it last asked for more than a light one
+	weight  bulk   // its part of loop.bulk
 	out     []byte // frames of this batch, not yet handed to gnet
 	held    int    // its part of conns.held
 	dirty   bool   // in conns.dirty
@@ -72,7 +76,7 @@ type conns struct {
 	gens     []uint32
 	free     []uint32
 	dirty    []*conn // conns with something in out
-	yielding []*conn // conns that let others go first
+	yielding []*conn // conns that let others go first, in the order of their turns
 	callers  []*conn // members' port, in connHello, oldest first
 	buffers  [][]byte
 	spare    []byte // one large input buffer for whoever needs it next
@@ -223,31 +227,37 @@ func (l *loop) traffic(c *conn) gnet.Action {
 // let others go first.
 func (l *loop) frames(c *conn, buf []byte) {
 	for len(buf) > 0 && c.takes() {
-		n := 0
+		n, yields := 0, false
 		switch {
 		case c.yields:
 			n = len(buf)
 			l.queue(c, buf)
-		case l.mustYield(c):
-			l.yield(c)
 		case len(c.in) > 0:
 			n = min(len(buf), c.session.Need()-len(c.in))
 			l.conns.hold(c, buf[:n])
-			if l.nextFrame(c, c.in) > 0 {
+			var whole int
+			if whole, yields = l.nextFrame(c, c.in); whole > 0 {
 				l.conns.dropInput(c)
 			}
 		default:
-			if n = l.nextFrame(c, buf); n == 0 && c.takes() {
+			if n, yields = l.nextFrame(c, buf); n == 0 && !yields && c.takes() {
 				n = len(buf)
 				l.conns.hold(c, buf)
 			}
+		}
+		if yields {
+			l.yield(c)
 		}
 		buf = buf[n:]
 	}
 }
 
-// nextFrame handles the first frame of buf, if it is there, and returns its size.
-func (l *loop) nextFrame(c *conn, buf []byte) int {
+// nextFrame handles the first frame of buf, if it is there, and returns its
+// size, or that it has to wait: see turns.go.
+func (l *loop) nextFrame(c *conn, buf []byte) (n int, yields bool) {
+	if t, size, whole := peekFrame(buf); whole && l.mustYield(c, t, size) {
+		return 0, true
+	}
 	f, n, err := c.session.Next(buf)
 	switch {
 	case err != nil:
@@ -255,7 +265,7 @@ func (l *loop) nextFrame(c *conn, buf []byte) int {
 	case n > 0:
 		l.frame(c, f)
 	}
-	return n
+	return n, false
 }
 
 func (l *loop) discardAll(gc gnet.Conn) {
@@ -372,10 +382,7 @@ func (l *loop) request(c *conn, f wire.Frame) {
 		l.answerError(c, f, e)
 	default:
 		l.event()
-		l.asks(c)
-		c.pending++
-		l.pending++
-		c.bytes += f.Size
+		l.asks(c, f.Size)
 		l.rep.Request(c.id, f)
 	}
 	l.makeRoom()
@@ -441,6 +448,8 @@ func (l *loop) closed(c *conn) {
 	}
 	c.state = connDead
 	l.pending -= c.pending
+	c.pending, c.bytes = 0, 0
+	l.weigh(c)
 	l.conns.remove(c)
 }
 

@@ -54,8 +54,10 @@ type loop struct {
 	recorded  bool // the identity file names the cluster
 	pending   int  // requests handed to the replica and not answered
 
-	asked       replica.ConnID // who made the last request
-	othersAsked int64          // when that last changed
+	bulk    bulk           // of all connections
+	lightAt int64          // when a light connection last asked, zero: not lately
+	lightBy replica.ConnID // who that was
+	otherAt int64          // when another light one last asked
 
 	draining bool
 
@@ -262,10 +264,7 @@ func (l *loop) reply(r *replica.Reply) {
 		l.counters.repliesLost++
 		return
 	}
-	c.pending--
-	c.bytes -= r.Request
-	c.heavy = len(r.Bytes) > yieldBytes
-	l.pending--
+	l.answered(c, r.Request, len(r.Bytes))
 	c.session.Replied(r.Request)
 	if c.state == connOpen {
 		l.conns.append(c, r.Bytes)

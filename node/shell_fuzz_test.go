@@ -92,7 +92,7 @@ func fuzzSelf() *self {
 func feed(t *testing.T, side wire.Side, b []byte, size int) []byte {
 	cfg := Config{Name: "n1", Cluster: fuzzSelf().list}
 	cfg.fill()
-	l := &loop{cfg: &cfg, log: slog.New(slog.DiscardHandler), self: fuzzSelf(), el: fakeLoop{}, founder: &founder{heard: map[string]wire.HelloAck{}}}
+	l := &loop{cfg: &cfg, log: slog.New(slog.DiscardHandler), self: fuzzSelf(), el: fakeLoop{}, disk: &diskLoop{}, founder: &founder{heard: map[string]wire.HelloAck{}}}
 	l.scheduled.Store(true) // its turns are taken below
 	fc := &fakeConn{stuck: true}
 	c := &conn{gc: fc, side: side, state: connHello}

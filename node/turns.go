@@ -1,46 +1,117 @@
 package node
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// The log is one queue: a request waits for all that were taken before it. A
-// client with thousands in flight would be most of that queue and all others
-// its victims, so that it yields: if others have asked for something lately,
-// requests beyond yieldRequests or yieldBytes of one connection wait in its own
-// buffer and not in the log. One whose last reply was larger than yieldBytes, a
-// page of a scan, gets one request at a time. Alone it has the node to itself.
+// The log is one queue, and the loop is one thread: a request waits for all that
+// were taken before it. A client with thousands in flight, or with large ones,
+// would be most of that queue and all others its victims.
 //
-// What waits is bounded by the bytes that the hello granted. The number of
-// requests is checked when they are taken.
+// A connection is light while it has few and small requests in flight; what it
+// has beyond that is bulk. As long as light ones ask, too, all bulk together may
+// be bulkRequests or bulkBytes in flight, or one request that is larger. The
+// rest waits in the buffers of its connections, which take turns. Among
+// themselves connections with much in flight have the node to themselves.
+//
+// A request whose reply will be large costs as much as a large one; it is told
+// by the last reply of its connection.
+//
+// What waits counts for the requests and bytes that the hello granted.
 
 const (
-	yieldRequests = 256
-	yieldBytes    = 128 << 10
-	yieldNanos    = int64(time.Second) // how long others count after they asked
+	lightRequests = 8
+	lightBytes    = 16 << 10
+	bulkRequests  = 64
+	bulkBytes     = 128 << 10
+	yieldNanos    = int64(time.Second) // how long a light request is remembered, and a connection's bulk
+	maxResumed    = 256                // connections looked at in one turn
 )
 
-// asks notes whose request is taken.
-func (l *loop) asks(c *conn) {
-	if c.id == l.asked {
-		return
+// bulk is what a connection has in flight beyond a light one's share.
+type bulk struct{ requests, bytes int }
+
+func (c *conn) bulk() (b bulk) {
+	b.requests = max(0, c.pending-lightRequests)
+	switch {
+	case c.heavy && c.pending > 0:
+		b.bytes = max(c.bytes, bulkBytes)
+	case c.bytes > lightBytes:
+		b.bytes = c.bytes
 	}
-	if l.asked != 0 {
-		l.othersAsked = l.now
-	}
-	l.asked = c.id
+	return b
 }
 
-// mustYield reports whether a connection has enough in flight for now.
-func (l *loop) mustYield(c *conn) bool {
-	much := c.pending >= yieldRequests || c.bytes >= yieldBytes || c.pending > 0 && c.heavy
-	return much && l.othersAsked != 0 && l.now-l.othersAsked < yieldNanos
+// weigh counts again what a connection has in flight.
+func (l *loop) weigh(c *conn) {
+	was := c.weight
+	c.weight = c.bulk()
+	l.bulk.requests += c.weight.requests - was.requests
+	l.bulk.bytes += c.weight.bytes - was.bytes
+}
+
+// asks notes a request that is taken.
+func (l *loop) asks(c *conn, size int) {
+	c.pending++
+	c.bytes += size
+	l.pending++
+	l.weigh(c)
+	switch {
+	case c.weight != bulk{}:
+		c.bulkAt = l.now
+		if l.lightBy == c.id { // it was the beginning of more
+			l.lightAt, l.lightBy = l.otherAt, 0
+		}
+	case l.now-c.bulkAt >= yieldNanos:
+		if l.lightBy != c.id {
+			l.otherAt, l.lightBy = l.lightAt, c.id
+		}
+		l.lightAt = l.now
+	}
+}
+
+// answered notes the reply to one.
+func (l *loop) answered(c *conn, requestBytes, replyBytes int) {
+	c.pending--
+	c.bytes -= requestBytes
+	c.heavy = replyBytes > bulkBytes
+	l.pending--
+	l.weigh(c)
+}
+
+// mustYield reports whether a connection has to let others go first with a
+// request of that type and size.
+func (l *loop) mustYield(c *conn, t wire.FrameType, size int) bool {
+	light := l.lightAt != 0 && l.now-l.lightAt < yieldNanos
+	behind := l.disk.behind.Load() && t == wire.FrameWrite
+	if !light && !behind || c.state != connOpen || c.side != wire.ClientSide {
+		return false
+	}
+	many, large := c.pending >= lightRequests, c.bytes+size > lightBytes
+	if behind {
+		return many || large
+	}
+	if c.heavy {
+		size, large = max(size, bulkBytes), true
+	}
+	return many && l.bulk.requests >= bulkRequests || large && l.bulk.bytes > 0 && l.bulk.bytes+size > bulkBytes
+}
+
+// peekFrame returns what the first frame of b says of itself, if it is whole.
+func peekFrame(b []byte) (t wire.FrameType, size int, whole bool) {
+	if len(b) < wire.FrameHeaderBytes {
+		return 0, 0, false
+	}
+	n := uint64(binary.LittleEndian.Uint32(b))
+	return wire.FrameType(b[4]), int(min(n, wire.MaxFrameBytes)), n <= uint64(len(b))
 }
 
 func (l *loop) yield(c *conn) {
-	c.yields = true
+	c.yields, c.at, c.next, c.waiting = true, 0, 0, 0
+	c.count()
 	l.counters.yielded++
 	l.conns.yielding = append(l.conns.yielding, c)
 }
@@ -48,40 +119,64 @@ func (l *loop) yield(c *conn) {
 // queue keeps what a yielding connection sends.
 func (l *loop) queue(c *conn, b []byte) {
 	if c.at > len(c.in)/2 {
-		c.in, c.at = c.in[:copy(c.in, c.in[c.at:])], 0
+		c.in, c.next, c.at = c.in[:copy(c.in, c.in[c.at:])], c.next-c.at, 0
 	}
 	if len(c.in)-c.at+len(b) > l.cfg.Limits.RequestBytes+wire.MaxFrameBytes {
 		l.breach(c, refuse(wire.CodeCredit, "more than the %d bytes of requests in flight that were granted", l.cfg.Limits.RequestBytes))
 		return
 	}
 	l.conns.hold(c, b)
+	c.count()
+	if c.waiting+c.pending > l.cfg.Limits.Requests {
+		l.breach(c, refuse(wire.CodeCredit, "more than the %d requests in flight that were granted", l.cfg.Limits.Requests))
+	}
 }
 
-// resume gives connections that yielded their turn, as far as it goes. It runs
-// once in each turn of the loop.
-func (l *loop) resume() {
-	kept := l.conns.yielding[:0]
-	for _, c := range l.conns.yielding {
-		for c.takes() && !l.mustYield(c) {
-			n := l.nextFrame(c, c.in[c.at:])
-			if n == 0 {
-				c.yields = false
-				break
-			}
-			c.at += n
-		}
-		switch {
-		case !c.takes():
-			c.yields = false
-		case c.yields:
-			kept = append(kept, c)
-		default:
-			l.unqueue(c)
-		}
-		l.account(c)
+// count looks for the headers of the frames that wait.
+func (c *conn) count() {
+	for len(c.in)-c.next >= wire.FrameHeaderBytes {
+		c.next += max(wire.FrameHeaderBytes, int(min(binary.LittleEndian.Uint32(c.in[c.next:]), wire.MaxFrameBytes)))
+		c.waiting++
 	}
-	clear(l.conns.yielding[len(kept):])
-	l.conns.yielding = kept
+}
+
+// resume gives connections that yielded their turn, as far as it goes: who has
+// waited longest comes first, and goes to the end of the queue. It runs once in
+// each turn of the loop.
+func (l *loop) resume() {
+	t := &l.conns
+	n := min(len(t.yielding), maxResumed)
+	for _, c := range t.yielding[:n] {
+		l.resumeOf(c)
+		if c.yields {
+			t.yielding = append(t.yielding, c)
+		}
+	}
+	if n > 0 {
+		rest := copy(t.yielding, t.yielding[n:])
+		clear(t.yielding[rest:])
+		t.yielding = t.yielding[:rest]
+	}
+}
+
+func (l *loop) resumeOf(c *conn) {
+	for c.takes() {
+		n, yields := l.nextFrame(c, c.in[c.at:])
+		if yields {
+			l.account(c)
+			return
+		}
+		if n == 0 {
+			break
+		}
+		c.at += n
+		c.waiting--
+	}
+	c.yields = false
+	if c.takes() {
+		l.unqueue(c)
+	}
+	l.account(c)
 }
 
 // unqueue leaves in c.in the beginning of a frame, as frames wants it.

@@ -54,6 +54,8 @@ type diskLoop struct {
 	stuck     bool      // mine.stores could not be written for lack of space
 	low       bool      // less than the reserve is left
 	full      bool      // as last reported
+
+	unreadable bool // the last read failed
 }
 
 // diskWork is what one turn of the goroutine takes.
@@ -79,6 +81,7 @@ type diskStats struct {
 	bytes      uint64
 	votes      uint64
 	reads      uint64
+	readErrors uint64
 }
 
 func newDiskLoop(fs FS, opt wal.Options, log *slog.Logger, store *wal.Store) *diskLoop {
@@ -239,7 +242,9 @@ func (d *diskLoop) turn() {
 	}
 	d.answers = nil
 	for _, q := range d.mine.reads {
-		d.answers = append(d.answers, d.disk.Read(q))
+		done := d.disk.Read(q)
+		d.noteRead(done.Err)
+		d.answers = append(d.answers, done)
 	}
 	if c.Seq != 0 || len(d.answers) > 0 {
 		d.done(c, d.answers)
@@ -271,6 +276,23 @@ func (d *diskLoop) take() {
 	}
 }
 
+// noteRead counts a read and says when they begin to fail: a member that waits
+// for these entries asks again and again, and nobody else would tell. What was
+// superseded meanwhile is no failure.
+func (d *diskLoop) noteRead(err error) {
+	failed := err != nil && !errors.Is(err, wal.ErrOutOfRange)
+	if failed && !d.unreadable {
+		d.log.Error("the log cannot be read: members that lack these entries stay behind while this node leads; stop it and look at its folder with \"dnode wal verify\"", "event", "disk.unreadable", "err", err)
+	}
+	d.unreadable = failed
+	d.mu.Lock()
+	d.stats.reads++
+	if failed {
+		d.stats.readErrors++
+	}
+	d.mu.Unlock()
+}
+
 func (d *diskLoop) count() {
 	bytes, votes := 0, 0
 	for i := range d.mine.stores {
@@ -286,7 +308,6 @@ func (d *diskLoop) count() {
 	d.stats.batches += uint64(len(d.mine.stores))
 	d.stats.bytes += uint64(bytes)
 	d.stats.votes += uint64(votes)
-	d.stats.reads += uint64(len(d.mine.reads))
 	d.stats.groupBytes.observe(int64(bytes))
 	d.mu.Unlock()
 }

@@ -316,6 +316,7 @@ func (e *exposition) storage(n *Node, s *snapshot) {
 	e.one("dnode_wal_bytes_total", "counter", "Bytes of entries written to the log.", st.bytes)
 	e.one("dnode_wal_votes_total", "counter", "Votes and terms made durable.", st.votes)
 	e.one("dnode_wal_reads_total", "counter", "Reads of entries that were no longer in memory.", st.reads)
+	e.one("dnode_wal_read_errors_total", "counter", "Those reads that failed.", st.readErrors)
 	e.one("dnode_wal_fenced", "gauge", "1 if the disk failed: the node no longer writes, votes or acknowledges.", flag(s.fenced != ""))
 	e.one("dnode_wal_cut_bytes", "gauge", "Bytes of the log's unattested end that this start has cut.", n.cutBytes)
 	if f, ok := n.fs.(freeSpace); ok {

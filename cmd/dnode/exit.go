@@ -57,6 +57,7 @@ var codes = []struct {
 	{client.ErrCorrupt, exitCorruption, "stop that node and run \"dnode wal verify\" on its data folder"},
 	{node.ErrAbstain, exitCorruption, ""},
 	{client.ErrNoSpace, exitOther, "free some space on the node's disk"},
+	{wal.ErrNoSpace, exitOther, "free some space, raise the quota or ulimit, or use another --data-dir"},
 	{context.DeadlineExceeded, exitUnavailable, "raise --timeout, or look at \"dnode status\""},
 }
 

@@ -246,7 +246,7 @@ func mapError(err error) error {
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %w", wal.ErrNotExist, err)
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG): // the last is a ulimit's
 		return fmt.Errorf("%w: %w", wal.ErrNoSpace, err)
 	}
 	return err

@@ -60,13 +60,30 @@ func Verify(fs FS) (*Recovered, error) {
 	if f := r.log.seg.file; f != nil {
 		err = errors.Join(err, f.Close())
 	}
-	if errors.Is(err, ErrNotExist) {
-		return r.out, nil // no wal folder: a new log
+	if err == nil || errors.Is(err, ErrNotExist) { // no wal folder: a new log
+		err = verifyVotes(fs, opt.Owner)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the log does not verify: %w", err)
 	}
 	return r.out, nil
+}
+
+// verifyVotes refuses the vote file that OpenVotes refuses, if it is known
+// whose it should be.
+func verifyVotes(fs FS, owner wire.ReplicaID) error {
+	f, err := fs.Open(voteName)
+	if errors.Is(err, ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if owner != (wire.ReplicaID{}) {
+		slots, valid := readSlots(f)
+		err = checkSlots(slots, valid, owner)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // foundOptions reads whose folder it is.
@@ -110,6 +127,7 @@ type inspection struct {
 	known    bool  // the owner is
 	member   bool  // the identity names a cluster, whose founding is in the log
 	attested place // highest place that anything valid speaks for
+	ended    bool  // something was met at which Open's scan ends
 	quiet    bool  // first pass: only attested is wanted
 	last     wire.Index
 	win      window
@@ -212,6 +230,9 @@ func (in *inspection) vote() error {
 		r.Kind = KindDamage
 		r.Text += fmt.Sprintf("; slots valid: %v, %v: %s", valid[0], valid[1], abstention)
 	}
+	if err := checkSlots(slots, valid, in.owner); err != nil && in.known {
+		r.Kind, r.Corrupt, r.Text = KindDamage, true, "the node refuses to start: "+err.Error()
+	}
 	return errors.Join(in.show(r), f.Close())
 }
 
@@ -238,7 +259,7 @@ func (in *inspection) attest(p place) {
 
 // all walks over the files of the wal folder.
 func (in *inspection) all(names []string) error {
-	in.last = 0
+	in.last, in.ended = 0, false
 	want := uint64(1)
 	for _, base := range names {
 		number, ok := segmentNumber(base)
@@ -387,7 +408,9 @@ func (in *inspection) seal(s *scanner, rec *record) error {
 	text := "written when idle"
 	switch {
 	case v.successor != 0:
-		in.attest(place{v.successor, 0}) // it was there, though nothing in it need be
+		if !in.ended {
+			in.attest(place{v.successor, 0}) // it was there, though nothing in it need be
+		}
 		text = fmt.Sprintf("ends the segment, segment %d follows", v.successor)
 	case v.reason == sealStop:
 		text = "written at a clean stop"
@@ -401,6 +424,7 @@ func (in *inspection) seal(s *scanner, rec *record) error {
 // gap shows what stands where no record verifies. more says that one does
 // further on, where the scanner then is.
 func (in *inspection) gap(s *scanner, rec *record) (more bool, err error) {
+	in.ended = true
 	ev, err := s.search(rec.offset)
 	if err != nil {
 		return false, err

@@ -17,9 +17,8 @@ func (r *recovery) judge(active int, end record) error {
 	if err != nil {
 		return err
 	}
-	dirty := beyond.lastDirty > r.ends[active]
 	for i := active + 1; i < len(r.numbers); i++ {
-		ev, err := r.searchSpare(i, dirty)
+		ev, err := r.searchSpare(i)
 		if err != nil {
 			return err
 		}
@@ -34,7 +33,7 @@ func (r *recovery) judge(active int, end record) error {
 	if r.log.end().less(r.attested) {
 		return r.corrupt(end, beyond)
 	}
-	if dirty {
+	if beyond.lastDirty > r.ends[active] {
 		r.out.Cut = &CutRange{
 			File: segmentName(number), Offset: r.ends[active], Bytes: beyond.lastDirty - r.ends[active],
 			First: end.fault.first, Last: end.fault.last, Reason: endReason(end),
@@ -71,9 +70,11 @@ func (r *recovery) searchFile(i int, from int64) (evidence, error) {
 	return ev, unreadable(r.numbers[i], &record{offset: from}, err)
 }
 
-// searchSpare looks for signs of use in a segment beyond the active one: in
-// its first record, and all through if thorough.
-func (r *recovery) searchSpare(i int, thorough bool) (evidence, error) {
+// searchSpare looks for signs of use in a segment beyond the active one. Its
+// first group speaks for all before it. Without one the whole file is searched,
+// though it looks unused: zeros may have replaced the end of one segment and
+// the beginning of the next.
+func (r *recovery) searchSpare(i int) (evidence, error) {
 	f, h, err := r.openSegment(r.numbers[i])
 	if err != nil {
 		return evidence{}, err
@@ -81,7 +82,7 @@ func (r *recovery) searchSpare(i int, thorough bool) (evidence, error) {
 	s := newScanner(&r.log.win, f, h)
 	rec, err := s.next()
 	ev := evidence{synced: rec.mark.synced, first: rec.group.first}
-	if err == nil && rec.kind != foundGroup && (thorough || rec.kind != foundEnd) {
+	if err == nil && rec.kind != foundGroup {
 		ev, err = s.search(firstOffset)
 	}
 	if cerr := f.Close(); err == nil {

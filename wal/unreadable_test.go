@@ -129,6 +129,24 @@ func TestInspectExplainsVoteAndFence(t *testing.T) {
 	f("tail", func(fs *crashfs.FS) { must(t, fs.Flip("wal/00000001.seg", 600, 1)) }, "damage segment free", "the next start cuts it")
 }
 
+// A vote file of another replica is named, as the start refuses it.
+func TestInspectRefusesForeignVotes(t *testing.T) {
+	fs, other := crashfs.New(), crashfs.New()
+	must(t, wal.SaveIdentity(fs, wal.Identity{Replica: owner, Name: "n1"}))
+	_, _, _, err := wal.OpenStore(fs, small)
+	must(t, err)
+	_, _, err = wal.OpenVotes(other, wire.ReplicaID{9})
+	must(t, err)
+	fs.SetBytes("vote", other.Bytes("vote"))
+	_, texts, corrupt, verdict := inspect(t, fs)
+	if all := strings.Join(texts, "\n"); !corrupt || !verdict || !strings.Contains(all, "slot 0 of the vote file is of replica 0900") {
+		t.Error(all)
+	}
+	if _, _, _, err := wal.OpenStore(fs, small); !errors.Is(err, wal.ErrOwner) {
+		t.Error(err)
+	}
+}
+
 // A log that is gone from a folder that belongs to a cluster is no empty log.
 func TestInspectMissesLog(t *testing.T) {
 	fs := crashfs.New()

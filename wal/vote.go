@@ -106,13 +106,8 @@ func (v *Votes) load() (VoteState, error) {
 		return VoteState{}, err
 	}
 	slots, valid := readSlots(v.file)
-	for i := range slots {
-		if slots[i].format > formatVersion {
-			return VoteState{}, fmt.Errorf("slot %d has format version %d, this program knows %d", i, slots[i].format, formatVersion)
-		}
-		if valid[i] && slots[i].owner != v.owner {
-			return VoteState{}, fmt.Errorf("%w: slot %d is of replica %s, this is %s", ErrOwner, i, slots[i].owner, v.owner)
-		}
+	if err := checkSlots(slots, valid, v.owner); err != nil {
+		return VoteState{}, err
 	}
 	st := judgeSlots(slots, valid)
 	v.version = max(slots[0].version, slots[1].version)
@@ -128,6 +123,19 @@ func readSlots(f File) (slots [2]slot, valid [2]bool) {
 		}
 	}
 	return slots, valid
+}
+
+// checkSlots refuses a file that is not this replica's, or not this program's.
+func checkSlots(slots [2]slot, valid [2]bool, owner wire.ReplicaID) error {
+	for i := range slots {
+		if slots[i].format > formatVersion {
+			return fmt.Errorf("slot %d of the vote file has format version %d, this program knows %d", i, slots[i].format, formatVersion)
+		}
+		if valid[i] && slots[i].owner != owner {
+			return fmt.Errorf("%w: slot %d of the vote file is of replica %s, this is %s", ErrOwner, i, slots[i].owner, owner)
+		}
+	}
+	return nil
 }
 
 // judgeSlots applies the rule: a version may be relied on once slot 0 has it,

@@ -31,7 +31,8 @@ const (
 	// than this many at a time are closed without a word.
 	maxRefused = 128
 	// maxMemberConns is the most connections on the members' port, greeted or
-	// not: each member needs one, and while it reconnects another.
+	// not: each member needs one, and while it reconnects another. With few
+	// descriptors there are fewer of both: see places.
 	maxMemberConns = 4 * wire.MaxMembers
 	// keepBufferBytes is the most that an idle reply buffer keeps.
 	keepBufferBytes = 64 << 10
@@ -43,6 +44,7 @@ const (
 // conn is one accepted connection. It belongs to the loop.
 type conn struct {
 	gc      gnet.Conn
+	port    *port
 	id      replica.ConnID
 	side    wire.Side // the port it came in by
 	state   connState
@@ -159,28 +161,24 @@ func (t *conns) giveBack(c *conn) {
 	c.out = nil
 }
 
-// accept makes a connection of what came in by one of the two listeners.
-// Clients and members do not take each other's places.
-func (l *loop) accept(gc gnet.Conn) gnet.Action {
+// accept takes over a connection that came in by one of the two ports. Clients
+// and members do not take each other's places.
+func (l *loop) accept(gc gnet.Conn, c *conn) gnet.Action {
 	l.counters.accepted++
-	side, err := l.sideOf(gc.Fd())
+	c.gc = gc
+	if c.side == wire.PeerSide && l.conns.members >= l.n.places.members && !l.dropCaller() {
+		l.counters.dropped++
+		c.state = connDead
+		return gnet.Close
+	}
 	clients := l.conns.open - l.conns.members
-	if err != nil || side == wire.ClientSide && clients >= l.cfg.Limits.Connections+maxRefused {
-		l.counters.dropped++
-		return gnet.Close
-	}
-	if side == wire.PeerSide && l.conns.members >= maxMemberConns && !l.dropCaller() {
-		l.counters.dropped++
-		return gnet.Close
-	}
-	c := &conn{gc: gc, side: side, state: connHello}
+	c.state = connHello
 	c.session = wire.NewSession(wire.SessionConfig{
-		Side: side, Accepts: true, Requests: l.cfg.Limits.Requests, Bytes: l.cfg.Limits.RequestBytes,
+		Side: c.side, Accepts: true, Requests: l.cfg.Limits.Requests, Bytes: l.cfg.Limits.RequestBytes,
 	}, l.now)
-	gc.SetContext(c)
 	l.conns.add(c)
 	l.conns.waiting++
-	if side == wire.ClientSide && clients >= l.cfg.Limits.Connections {
+	if c.side == wire.ClientSide && clients >= l.cfg.Limits.Connections {
 		l.hangUp(c, refuse(wire.CodeConnections, "%s has %d connections, the most it allows; close some or use another node", l.cfg.Name, l.cfg.Limits.Connections))
 	}
 	return gnet.None
@@ -451,6 +449,7 @@ func (l *loop) closed(c *conn) {
 	c.pending, c.bytes = 0, 0
 	l.weigh(c)
 	l.conns.remove(c)
+	c.port.left()
 }
 
 // flush gives every connection that has something to say its one write.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dnode-engine/dnode/wire"
@@ -16,16 +18,18 @@ import (
 const (
 	loopDeadAfter = 5 * time.Second
 	maxApplyLag   = 10_000 // entries that a ready node may lack
-	maxHTTPConns  = 64     // requests at once
+	maxHTTPConns  = 64     // at once
 )
 
 // admin is the HTTP listener for people and their tools. It sees only what the
 // loop has published.
 type admin struct {
-	n     *Node
-	ln    net.Listener
-	srv   *http.Server
-	slots chan struct{}
+	n   *Node
+	ln  net.Listener
+	srv *http.Server
+
+	mu    sync.Mutex
+	conns []net.Conn // oldest first
 }
 
 func newAdmin(n *Node, addr string) (*admin, error) {
@@ -33,14 +37,14 @@ func newAdmin(n *Node, addr string) (*admin, error) {
 	if err != nil {
 		return nil, listenError(addr, "HTTP", err)
 	}
-	a := &admin{n: n, ln: ln, slots: make(chan struct{}, maxHTTPConns)}
+	a := &admin{n: n, ln: ln}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", a.metrics)
 	mux.HandleFunc("GET /livez", a.livez)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /status", a.status)
 	a.srv = &http.Server{
-		Handler: a.bounded(mux), ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second,
+		Handler: mux, ConnState: a.connState, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 	return a, nil
@@ -58,17 +62,22 @@ func (a *admin) close(ctx context.Context) {
 	}
 }
 
-// bounded refuses requests beyond a number at once.
-func (a *admin) bounded(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case a.slots <- struct{}{}:
-			defer func() { <-a.slots }()
-			h.ServeHTTP(w, r)
-		default:
-			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
+// connState bounds the connections: the oldest has to go for a new one, so that
+// nobody keeps a probe out by holding all places.
+func (a *admin) connState(c net.Conn, s http.ConnState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch s {
+	case http.StateNew:
+		if len(a.conns) >= a.n.places.http {
+			_ = a.conns[0].Close()
+			a.conns = slices.Delete(a.conns, 0, 1)
 		}
-	})
+		a.conns = append(a.conns, c)
+	case http.StateClosed:
+		a.conns = slices.DeleteFunc(a.conns, func(o net.Conn) bool { return o == c })
+	case http.StateActive, http.StateIdle, http.StateHijacked:
+	}
 }
 
 func (a *admin) metrics(w http.ResponseWriter, _ *http.Request) {

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
-	"time"
+	"syscall"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -15,24 +16,36 @@ import (
 )
 
 const (
-	bootTimeout    = 10 * time.Second
 	readBufferCap  = 512 << 10 // one for all connections; bounds what one of them gets per turn
 	writeBufferCap = 16 << 10  // what gnet keeps of its own for a connection that does not read
 )
 
-// probePorts finds out in plain words whether the ports are free: gnet would
-// leave the first open if the second is not.
-func (n *Node) probePorts() error {
-	for _, p := range []struct{ what, addr string }{{"clients", n.cfg.Listen}, {"members", n.cfg.PeerListen}} {
-		ln, err := net.Listen("tcp", p.addr)
-		if err != nil {
-			return listenError(p.addr, p.what, err)
-		}
-		if err := ln.Close(); err != nil {
-			return fmt.Errorf("cannot listen on %s for %s: %w", p.addr, p.what, err)
-		}
+// openPorts listens for clients and members. Nobody accepts yet.
+func (n *Node) openPorts(ctx context.Context) error {
+	var err error
+	if n.client, err = n.listen(ctx, wire.ClientSide, n.cfg.Listen, "clients"); err != nil {
+		return err
 	}
+	if n.peer, err = n.listen(ctx, wire.PeerSide, n.cfg.PeerListen, "members"); err != nil {
+		n.client.close()
+		return err
+	}
+	n.clientAddr, n.peerAddr = n.client.addr(n.cfg.Listen), n.peer.addr(n.cfg.PeerListen)
 	return nil
+}
+
+// listen opens one port. Go sets reuse-address, and reuse-port only if told so:
+// never do, for a second node would then share the port without an error.
+func (n *Node) listen(ctx context.Context, side wire.Side, addr, what string) (*port, error) {
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: keepAlive, Interval: keepAlive / 5, Count: 5,
+	}}
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, listenError(addr, what, err)
+	}
+	return &port{n: n, ln: ln.(*net.TCPListener), side: side, done: make(chan struct{})}, nil
 }
 
 // listenError says what to do about a port that cannot be had.
@@ -47,52 +60,10 @@ func listenError(addr, what string, err error) error {
 	return fmt.Errorf("cannot listen on %s for %s: %w%s", addr, what, err, advice)
 }
 
-// listenNames returns the two addresses in a spelling that gnet can tell apart
-// even if both are the same with port 0.
-func (n *Node) listenNames() (client, peer string) {
-	host, port, _ := net.SplitHostPort(n.cfg.PeerListen)
-	if n.cfg.PeerListen == n.cfg.Listen {
-		port = "0" + port
-	}
-	return n.cfg.Listen, net.JoinHostPort(host, port)
-}
-
-// runLoop starts gnet and waits until its loop can be addressed: it has no
-// handle before a first connection, so that one is made.
-func (n *Node) runLoop(ctx context.Context) error {
-	client, peer := n.listenNames()
-	failed := make(chan error, 1)
-	go func() {
-		defer close(n.loopDone)
-		failed <- gnet.Rotate(n.loop, []string{"tcp://" + client, "tcp://" + peer},
-			gnet.WithNumEventLoop(1), gnet.WithReuseAddr(true), gnet.WithReusePort(false),
-			gnet.WithReadBufferCap(readBufferCap), gnet.WithWriteBufferCap(writeBufferCap),
-			gnet.WithLogger(gnetLog{n.log})) // no keep-alive here: it hides why listening failed
-	}()
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
-	defer cancel()
-	select {
-	case <-n.loop.listening:
-	case err := <-failed:
-		return fmt.Errorf("cannot listen: %w", errors.Join(n.bootErr, err))
-	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", dialable(n.clientAddr))
-	if err == nil {
-		select {
-		case <-n.loop.booted:
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-n.loopDone:
-			err = <-failed
-		}
-		_ = c.Close()
-	}
-	if err != nil {
-		n.stopLoop()
-		return fmt.Errorf("cannot reach the event loop: %w", err)
-	}
-	return nil
+// addr returns the address listened on with its real port.
+func (p *port) addr(asked string) string {
+	host, _, _ := net.SplitHostPort(asked)
+	return net.JoinHostPort(host, strconv.Itoa(p.ln.Addr().(*net.TCPAddr).Port))
 }
 
 // dialable turns an address listened on into one that can be connected to.
@@ -106,51 +77,81 @@ func dialable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// learnPorts asks the kernel which ports the listeners got.
-func (n *Node) learnPorts(eng gnet.Engine) error {
-	client, peer := n.listenNames()
-	var err error
-	if n.clientAddr, _, err = boundAddr(eng, client); err != nil {
-		return err
-	}
-	n.peerAddr, n.loop.peerPort, err = boundAddr(eng, peer)
-	return err
-}
+// anchor is the context of one end of a socket pair that stays in the loop for
+// as long as that runs: gnet hands out its loop with a connection only, and only
+// closing all connections tells that the loop has ended.
+type anchor struct{}
 
-func boundAddr(eng gnet.Engine, addr string) (string, int, error) {
-	fd, err := eng.DupListener("tcp", addr)
+// startLoop starts gnet's loop, which has no listener of its own.
+func (n *Node) startLoop() error {
+	cli, err := gnet.NewClient(n.loop, gnet.WithNumEventLoop(1),
+		gnet.WithReadBufferCap(readBufferCap), gnet.WithWriteBufferCap(writeBufferCap),
+		gnet.WithTCPNoDelay(gnet.TCPDelay), // net has set no-delay; gnet loses a descriptor if it cannot
+		gnet.WithLogger(gnetLog{n.log}))
+	if err == nil {
+		err = cli.Start()
+	}
 	if err != nil {
-		return "", 0, fmt.Errorf("cannot find the listener on %s: %w", addr, err)
+		return fmt.Errorf("cannot start the event loop: %w", err)
 	}
-	sa, err := unix.Getsockname(fd)
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		return "", 0, fmt.Errorf("cannot read the port of %s: %w", addr, err)
+	n.gnet = cli
+	inside, outside, err := socketPair()
+	if err == nil {
+		n.anchor = outside
+		var gc gnet.Conn
+		if gc, err = cli.EnrollContext(inside, anchor{}); err == nil {
+			n.loop.el = gc.EventLoop()
+			return nil
+		}
 	}
-	port := portOf(sa)
-	host, _, _ := net.SplitHostPort(addr)
-	return net.JoinHostPort(host, strconv.Itoa(port)), port, nil
+	n.stopLoop()
+	return fmt.Errorf("cannot reach the event loop: %w", err)
 }
 
-// sideOf tells by which listener a socket came in. gnet only knows the address
-// that was asked for, which may have had port 0.
-func (l *loop) sideOf(fd int) (wire.Side, error) {
-	sa, err := unix.Getsockname(fd)
+// stopLoop ends gnet and returns when its goroutine has ended.
+func (n *Node) stopLoop() {
+	_ = n.gnet.Stop() // has logged what its loop ended with
+	if n.anchor != nil {
+		_ = n.anchor.Close()
+	}
+}
+
+func socketPair() (a, b net.Conn, err error) {
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return 0, err
+		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	if portOf(sa) == l.peerPort {
-		return wire.PeerSide, nil
+	a, errA := fileConn(fds[0])
+	b, errB := fileConn(fds[1])
+	if err = errors.Join(errA, errB); err == nil {
+		return a, b, nil
 	}
-	return wire.ClientSide, nil
+	for _, c := range []net.Conn{a, b} {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+	return nil, nil, err
 }
 
-func portOf(sa unix.Sockaddr) int {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return sa.Port
-	case *unix.SockaddrInet6:
-		return sa.Port
-	default:
-		return 0
+func fileConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socketpair")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// forgetZone takes the zone's name off the addresses of a connection that is
+// about to be enrolled: gnet would take the name's memory for its own and reuse it.
+func forgetZone(c *net.TCPConn) {
+	for _, a := range []net.Addr{c.LocalAddr(), c.RemoteAddr()} {
+		if tcp, ok := a.(*net.TCPAddr); ok {
+			tcp.Zone = ""
+		}
 	}
 }

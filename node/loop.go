@@ -31,10 +31,7 @@ type loop struct {
 	log  *slog.Logger
 	disk *diskLoop
 
-	el        gnet.EventLoop
-	booted    chan struct{} // closed when el is known
-	listening chan struct{} // closed when the ports are known
-	peerPort  int
+	el gnet.EventLoop
 
 	scheduled atomic.Bool // Run is on its way
 	killed    atomic.Bool // nothing may leave any more
@@ -91,31 +88,20 @@ const sweepInterval = 100 * time.Millisecond
 // the clock, not by ticks.
 const maxTicksAtOnce = 2 // one half
 
-// OnBoot learns the real ports.
-func (l *loop) OnBoot(eng gnet.Engine) gnet.Action {
-	l.n.engine = eng
-	if err := l.n.learnPorts(eng); err != nil {
-		l.n.bootErr = err
-		return gnet.Shutdown
-	}
-	close(l.listening)
-	return gnet.None
-}
-
 // OnShutdown is called before gnet closes anything.
 func (l *loop) OnShutdown(gnet.Engine) { l.ended.Store(true) }
 
 // OnOpen takes over a new connection.
 func (l *loop) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
-	if l.el == nil {
-		l.el = c.EventLoop()
-		close(l.booted)
+	switch ctx := c.Context().(type) {
+	case *conn:
+		l.readClock()
+		return nil, l.accept(c, ctx)
+	case *linkConn:
+		l.readClock()
+		return nil, l.linkUp(c, ctx)
 	}
-	l.readClock()
-	if lc, ok := c.Context().(*linkConn); ok {
-		return nil, l.linkUp(c, lc)
-	}
-	return nil, l.accept(c)
+	return nil, gnet.None
 }
 
 // OnClose forgets a connection. It may run inside a Write of ours.
@@ -125,6 +111,8 @@ func (l *loop) OnClose(c gnet.Conn, err error) gnet.Action {
 		l.closed(ctx)
 	case *linkConn:
 		l.linkDown(c, ctx, err)
+	case anchor: // gnet closes everything when its loop has ended
+		close(l.n.loopDone)
 	}
 	return gnet.None
 }

@@ -42,6 +42,7 @@ func (h *histogram) observe(v int64) {
 type counters struct {
 	accepted, refused, breaches uint64 // connections
 	dropped                     uint64 // connections closed without a word: there was no room for one
+	acceptFailed                uint64
 	bytesIn, bytesOut           uint64 // clients and incoming peers
 	peerDropped                 uint64 // bytes for links that were down
 	repliesLost                 uint64
@@ -102,6 +103,8 @@ func (l *loop) publish() {
 	defer p.mu.Unlock()
 	s := &p.snap
 	s.counters = l.counters
+	s.dropped += l.n.client.shut.Load()
+	s.acceptFailed = l.n.client.failed.Load() + l.n.peer.failed.Load()
 	s.held, s.heldMost = l.conns.held, l.conns.most
 	s.conns, s.inFlight, s.ticks, s.draining = l.conns.open, l.pending, l.ticks, l.draining
 	s.peers = s.peers[:0]
@@ -293,6 +296,7 @@ func (e *exposition) connections(s *snapshot) {
 	e.one("dnode_connections_refused_total", "counter", "Connections refused for what their hello said.", s.refused)
 	e.one("dnode_connections_breached_total", "counter", "Connections closed because they broke the protocol.", s.breaches)
 	e.one("dnode_connections_dropped_total", "counter", "Connections closed without a word because there were too many at once.", s.dropped)
+	e.one("dnode_accept_failures_total", "counter", "Times that no connection could be accepted, mostly for want of descriptors.", s.acceptFailed)
 	e.one("dnode_connections_yielded_total", "counter", "Times that a connection with much in flight let others go first.", s.yielded)
 	e.one("dnode_connection_bytes", "gauge", "Memory that holds unfinished requests and unread replies of all connections.", s.held)
 	e.one("dnode_connection_bytes_max", "gauge", "The highest value of dnode_connection_bytes so far.", s.heldMost)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,10 +24,6 @@ import (
 	"github.com/dnode-engine/dnode/wal/osfs"
 	"github.com/dnode-engine/dnode/wire"
 )
-
-// reservedFiles are for the log, links, members, HTTP and the connections that are
-// accepted faster than the loop can refuse them: a full backlog.
-const reservedFiles = 4096 + 768
 
 // Errors that callers decide by.
 var (
@@ -45,13 +42,15 @@ type Node struct {
 	loop    *loop
 	disk    *diskLoop
 	admin   *admin
-	engine  gnet.Engine
+	gnet    *gnet.Client
+	anchor  net.Conn // the outer end: see the type
 	started time.Time
 
 	cutBytes int64 // of the log's end, by recovery
 
+	places               places
+	client, peer         *port
 	clientAddr, peerAddr string // listened on, with real ports
-	bootErr              error  // of OnBoot
 
 	self      atomic.Pointer[self]
 	lastTick  atomic.Int64 // monotonic nanoseconds
@@ -60,7 +59,7 @@ type Node struct {
 	kick     chan struct{} // capacity 1: the loop wants another turn after polling
 	tickStop chan struct{}
 	tickWG   sync.WaitGroup
-	loopDone chan struct{} // gnet has ended
+	loopDone chan struct{} // gnet's loop has ended
 	linkCtx  context.Context
 	linkStop context.CancelFunc
 	linkWG   sync.WaitGroup
@@ -84,7 +83,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		kick: make(chan struct{}, 1), tickStop: make(chan struct{}), loopDone: make(chan struct{}),
 		failure: make(chan struct{}), done: make(chan struct{}),
 	}
-	n.capConnections()
+	if err := n.budgetFiles(); err != nil {
+		return nil, fmt.Errorf("cannot start node %s: %w", cfg.Name, err)
+	}
 	n.linkCtx, n.linkStop = context.WithCancel(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, fmt.Errorf("cannot start node %s: %w", cfg.Name, err)
@@ -93,18 +94,22 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// capConnections lowers the limit on connections to what descriptors there are:
-// gnet ends its loop when accepting runs out of them.
-func (n *Node) capConnections() {
+// budgetFiles lowers the limit on connections to what descriptors there are.
+func (n *Node) budgetFiles() error {
 	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur > 1<<20 {
-		return
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return fmt.Errorf("cannot learn the limit on open files: %w", err)
 	}
-	room := int(lim.Cur) - min(int(lim.Cur)/2, reservedFiles)
-	if l := &n.cfg.Limits; l.Connections > room {
-		n.log.Warn("fewer connections than asked for: raise the limit on open files", "event", "start.files", "open_files", lim.Cur, "asked", l.Connections, "connections", room)
-		l.Connections = room
+	l := &n.cfg.Limits
+	var err error
+	if n.places, err = placesFor(lim.Cur, l.Connections); err != nil {
+		return err
 	}
+	if l.Connections > n.places.clients {
+		n.log.Warn("fewer connections than asked for: raise the limit on open files (ulimit -n)", "event", "start.files", "open_files", lim.Cur, "need", l.Connections+fullReserve, "asked", l.Connections, "connections", n.places.clients)
+		l.Connections = n.places.clients
+	}
+	return nil
 }
 
 func (n *Node) start(ctx context.Context) error {
@@ -259,9 +264,23 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 	if n.cfg.misdirects() {
 		n.log.Warn("members are told another address than this node listens on: unless something forwards it they cannot call; look at --peer-listen and --cluster", "event", "start.address", "told", n.cfg.PeerAdvertise, "listens", n.cfg.PeerListen)
 	}
-	if err := n.probePorts(); err != nil {
+	if err := n.openPorts(ctx); err != nil {
 		return err
 	}
+	if err := n.serve(opt, id, st); err != nil {
+		n.client.close()
+		n.peer.close()
+		if n.admin != nil {
+			_ = n.admin.ln.Close()
+		}
+		return err
+	}
+	n.log.Info("serving", "event", "start.serving", "clients", n.clientAddr, "peers", n.peerAddr, "http", n.HTTPAddr())
+	return nil
+}
+
+// serve starts every goroutine; those that accept come last.
+func (n *Node) serve(opt wal.Options, id *wal.Identity, st *raft.State) error {
 	if n.cfg.HTTP != "" {
 		a, err := newAdmin(n, n.cfg.HTTP)
 		if err != nil {
@@ -272,7 +291,6 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 	n.disk = newDiskLoop(n.fs, opt, n.log, n.store)
 	n.loop = &loop{
 		n: n, cfg: &n.cfg, log: n.log, disk: n.disk,
-		booted: make(chan struct{}), listening: make(chan struct{}),
 		lastTick: monotonic(),
 	}
 	n.disk.done = n.loop.stored
@@ -285,10 +303,7 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 		})
 	}
 	n.lastTick.Store(monotonic())
-	if err := n.runLoop(ctx); err != nil {
-		if n.admin != nil {
-			_ = n.admin.ln.Close()
-		}
+	if err := n.startLoop(); err != nil {
 		return err
 	}
 	launched := make(chan error, 1)
@@ -301,9 +316,6 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 	}
 	if err != nil {
 		n.stopLoop()
-		if n.admin != nil {
-			_ = n.admin.ln.Close()
-		}
 		return err
 	}
 	go n.disk.run()
@@ -311,20 +323,15 @@ func (n *Node) bringUp(ctx context.Context, opt wal.Options, id *wal.Identity, s
 	if n.admin != nil {
 		go n.admin.serve()
 	}
-	n.log.Info("serving", "event", "start.serving", "clients", n.clientAddr, "peers", n.peerAddr, "http", n.HTTPAddr())
+	go n.client.run()
+	go n.peer.run()
 	return nil
 }
 
-// begin gives the loop its state, and hears those who were faster than that. It
-// runs on the loop.
+// begin gives the loop its state. It runs on the loop.
 func (l *loop) begin(id *wal.Identity, st *raft.State) error {
 	if err := l.identify(id, st); err != nil {
 		return err
-	}
-	for _, c := range l.conns.slots {
-		if c != nil {
-			l.traffic(c)
-		}
 	}
 	l.publish()
 	return nil

@@ -196,6 +196,7 @@ func (k *link) enroll(ctx context.Context, c *net.TCPConn, ack wire.HelloAck) er
 	default:
 	}
 	lc := &linkConn{link: k, ack: ack}
+	forgetZone(c)
 	result, err := k.n.loop.el.Enroll(gnet.NewContext(context.Background(), lc), c)
 	if err != nil {
 		_ = c.Close()

@@ -95,7 +95,7 @@ func feed(t *testing.T, side wire.Side, b []byte, size int) []byte {
 	l := &loop{cfg: &cfg, log: slog.New(slog.DiscardHandler), self: fuzzSelf(), el: fakeLoop{}, disk: &diskLoop{}, founder: &founder{heard: map[string]wire.HelloAck{}}}
 	l.scheduled.Store(true) // its turns are taken below
 	fc := &fakeConn{stuck: true}
-	c := &conn{gc: fc, side: side, state: connHello}
+	c := &conn{gc: fc, port: &port{}, side: side, state: connHello}
 	fc.closed = func() { l.closed(c) }
 	c.session = wire.NewSession(wire.SessionConfig{Side: side, Accepts: true}, 0)
 	l.conns.add(c)

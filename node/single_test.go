@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
+
 	"github.com/dnode-engine/dnode/wal"
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -403,13 +405,18 @@ func TestShutdownAnswersWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// gnet ends without a word when it cannot accept; the node must not live on as
-// if nothing had happened.
+// endOfLoop makes gnet leave its loop, as an error of its poller does.
+type endOfLoop struct{}
+
+func (endOfLoop) Run(context.Context) error { return gneterrors.ErrEngineShutdown }
+
+// gnet tells nobody when its loop ends; the node must not live on as if nothing
+// had happened.
 func TestLoopEndsByItself(t *testing.T) {
 	n := start(t, testConfig(t, "n1"))
-	gone, cancel := context.WithCancel(t.Context())
-	cancel() // Stop asks first and then waits for nothing
-	_ = n.engine.Stop(gone)
+	if err := n.loop.el.Execute(t.Context(), endOfLoop{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := n.Wait(); !errors.Is(err, errLoopEnded) {
 		t.Errorf("stopped with %v", err)
 	}

@@ -12,8 +12,7 @@ const (
 	failedStopTimeout = 2 * time.Second
 )
 
-// errLoopEnded is what a failing accept looks like: gnet ends and says nothing.
-var errLoopEnded = errors.New("the event loop ended by itself; most likely the process ran out of file descriptors")
+var errLoopEnded = errors.New("the event loop ended by itself: the log says what gnet met; restart the node")
 
 // watch stops the node when it has failed.
 func (n *Node) watch() {
@@ -57,6 +56,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	n.log.Info("shutting down", "event", "stop.begin")
+	n.client.close()
 	n.drain(ctx)
 	err := n.end(ctx, true)
 	n.log.Info("stopped", "event", "stop.end", "err", err)
@@ -125,11 +125,15 @@ func (l *loop) drained() bool {
 	return true
 }
 
-// end ends every goroutine. In order: links, timer, disk, event loop, HTTP: the
-// loop comes after all who post to it, for gnet closes the descriptor that a
+// end ends every goroutine. In order: ports, links, timer, disk, event loop, HTTP:
+// the loop comes after all who post to it, for gnet closes the descriptor that a
 // post would write to.
 func (n *Node) end(ctx context.Context, orderly bool) error {
+	n.client.close()
+	n.peer.close()
 	n.linkStop()
+	n.client.wait()
+	n.peer.wait()
 	n.linkWG.Wait()
 	close(n.tickStop)
 	n.tickWG.Wait()
@@ -154,17 +158,7 @@ func (n *Node) end(ctx context.Context, orderly bool) error {
 	return err
 }
 
-// stopLoop ends gnet. Its own Stop would look only twice a second whether it
-// has ended.
-func (n *Node) stopLoop() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = n.engine.Stop(ctx) // asks; its error is ctx's
-	<-n.loopDone
-}
-
-// release lets go of what is large: gnet keeps a stopped engine, and with it
-// its handler, until another one listens on the same address.
+// release lets go of what is large, for who keeps a stopped node.
 func (l *loop) release() {
 	l.rep, l.state, l.links, l.conns = nil, nil, nil, conns{}
 }

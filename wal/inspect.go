@@ -273,12 +273,10 @@ func (in *inspection) all(names []string) error {
 			}
 			continue
 		}
-		for ; want < number; want++ {
-			if err := in.missing(want); err != nil {
-				return err
-			}
+		if err := in.missing(want, number-1); err != nil {
+			return err
 		}
-		want++
+		want = number + 1
 		if number > spareSegments { // prepared while that one was in use, or a later one
 			in.attest(place{number - spareSegments, firstOffset})
 		}
@@ -286,17 +284,20 @@ func (in *inspection) all(names []string) error {
 			return err
 		}
 	}
-	for ; want <= in.attested.segment; want++ {
-		if err := in.missing(want); err != nil {
-			return err
-		}
-	}
-	return nil
+	return in.missing(want, in.attested.segment)
 }
 
-func (in *inspection) missing(number uint64) error {
-	in.attest(place{number, firstOffset})
-	return in.show(Record{Kind: KindDamage, File: segmentName(number), Segment: number, Corrupt: true, Text: "the file is missing"})
+// missing shows that segments are missing, any number of them at once.
+func (in *inspection) missing(from, to uint64) error {
+	if from > to {
+		return nil
+	}
+	in.attest(place{to, firstOffset})
+	text := "the file is missing"
+	if from < to {
+		text = fmt.Sprintf("the files of segments %d to %d are missing", from, to)
+	}
+	return in.show(Record{Kind: KindDamage, File: segmentName(from), Segment: from, Corrupt: true, Text: text})
 }
 
 // segment shows one file.

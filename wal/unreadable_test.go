@@ -147,6 +147,17 @@ func TestInspectRefusesForeignVotes(t *testing.T) {
 	}
 }
 
+// However many segments are missing below one, they are one line.
+func TestInspectManyMissing(t *testing.T) {
+	fs := crashfs.New()
+	must(t, wal.SaveIdentity(fs, wal.Identity{Replica: owner, Name: "n1", LastSealed: 1 << 60}))
+	fs.SetBytes("wal/18446744073709551615.seg", make([]byte, 4096))
+	_, texts, corrupt, verdict := inspect(t, fs)
+	if all := strings.Join(texts, "\n"); !corrupt || !verdict || !strings.Contains(all, "segments 1 to 18446744073709551614 are missing") {
+		t.Error(all)
+	}
+}
+
 // A log that is gone from a folder that belongs to a cluster is no empty log.
 func TestInspectMissesLog(t *testing.T) {
 	fs := crashfs.New()

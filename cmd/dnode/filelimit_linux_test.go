@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"math"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 
 	"github.com/dnode-engine/dnode/client"
 )
@@ -14,7 +15,8 @@ import (
 // limitFiles sets how large files a running process may make.
 func limitFiles(t *testing.T, p *process, sizeBytes uint64) {
 	t.Helper()
-	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: sizeBytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+	lim := syscall.Rlimit{Cur: sizeBytes, Max: math.MaxUint64}
+	if _, _, err := syscall.Syscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&lim)), 0, 0, 0); err != 0 {
 		t.Fatal(err)
 	}
 }
@@ -47,7 +49,7 @@ func TestFileSizeLimit(t *testing.T) {
 	if _, err := cl.Get(ctx, "ready", client.ReadOptions{Consistency: client.Stale}); err != nil {
 		t.Errorf("read while nothing can be written: %v", err)
 	}
-	limitFiles(t, c.nodes[0].process, unix.RLIM_INFINITY)
+	limitFiles(t, c.nodes[0].process, math.MaxUint64)
 	for err := put(); err != nil; err = put() {
 		if ctx.Err() != nil {
 			t.Fatalf("writes are refused though they may be carried out: %v", err)

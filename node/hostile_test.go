@@ -221,13 +221,15 @@ func TestTermNeedsAHello(t *testing.T) {
 	wrongCluster, noName := third, third
 	wrongCluster.Cluster[3] ^= 1
 	noName.Name = ""
-	messages := func(id wire.NodeID) (b []byte) {
-		for typ := wire.FramePreVote; typ <= wire.FrameRoundReply; typ++ {
-			b = wire.AppendPeerFrame(b, &wire.PeerMessage{Type: typ, From: id, Term: 1 << 40, Index: 1 << 40, LogTerm: 1 << 39})
-		}
-		return b
-	}
 	before := n.Status()
+	messages := func(id wire.NodeID) (b []byte) {
+		term := before.Term + 1000
+		for typ := wire.FramePreVote; typ <= wire.FrameRoundReply; typ++ {
+			b = wire.AppendPeerFrame(b, &wire.PeerMessage{Type: typ, From: id, Term: term, Index: 1 << 40, LogTerm: term})
+			term++
+		}
+		return wire.AppendPeerFrame(b, &wire.PeerMessage{Type: wire.FrameVote, From: id, Term: 1 << 63})
+	}
 	f := func(what, addr string, first []byte, id wire.NodeID, code wire.Code) {
 		t.Helper()
 		if err := lastWord(addr, slices.Concat(first, messages(id)), false); !isCode(err, code) {
@@ -251,8 +253,57 @@ func TestTermNeedsAHello(t *testing.T) {
 		t.Error("no end")
 	}
 	eventually(t, "the member's term to count", func() error {
-		if st := n.Status(); st.Term < 1<<40 {
+		if st := n.Status(); st.Term < before.Term+1000 {
 			return fmt.Errorf("term %d", st.Term)
+		}
+		return nil
+	})
+}
+
+// A member that talks nonsense costs its own connection, and an election where it
+// names a later term; terms do not run out, and the others go on.
+func TestHostileMember(t *testing.T) {
+	c, third := threeWithoutOne(t)
+	before := c.leader().Status().Term
+	const absurd = 1<<64 - 1
+	for typ := wire.FramePreVote; typ <= wire.FrameRoundReply; typ++ {
+		for _, m := range []wire.PeerMessage{
+			{Term: before + 3, Index: absurd, Hint: absurd, Commit: absurd, Round: absurd},
+			{Term: before, Index: 1 << 62, LogTerm: absurd, Hint: absurd, Commit: absurd, Reject: true},
+			{Term: 1 << 62, Index: 3, LogTerm: 1, Commit: absurd},
+			{Term: 1 << 63},
+			{Term: absurd, Index: absurd, LogTerm: absurd, Hint: absurd, Commit: absurd, Round: absurd, Reject: true},
+		} {
+			for _, n := range c.nodes {
+				if n == nil {
+					continue
+				}
+				h := third
+				h.To = n.cfg.Name
+				m.Type, m.From = typ, n.self.Load().members.FindName(third.Name).ID
+				b := slices.Concat(helloBytes(h), wire.AppendPeerFrame(nil, &m))
+				if err := lastWord(n.PeerAddr(), b, true); !errors.Is(err, io.EOF) && !isCode(err, wire.CodeBadRequest) {
+					t.Errorf("%v to %s: %v", m, n.cfg.Name, err)
+				}
+			}
+		}
+	}
+	c.put("k", "w")
+	n := c.leader()
+	c.wantGet(n, wire.Linearizable, "k", "w")
+	if term := n.Status().Term; term > 1<<40 {
+		t.Errorf("term %d, was %d", term, before)
+	}
+	eventually(t, "connections to be counted", func() error {
+		refused := uint64(0)
+		for _, n := range c.nodes {
+			if n != nil {
+				s := n.published.get()
+				refused += s.closed[wire.CodeBadRequest]
+			}
+		}
+		if refused < 2*3*8 { // three of the five make no sense in any state
+			return fmt.Errorf("%d were told to go", refused)
 		}
 		return nil
 	})

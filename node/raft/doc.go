@@ -74,6 +74,9 @@
 //     checks and back-off never read the disk. In memory an entry costs its bytes and 4 more.
 //   - Offsets per entry and segments per contiguous stretch, rather than (chunk, offset, size) per
 //     entry: a third of the memory, and a message's bytes are found by binary search.
+//   - One message moves a node by 2^32 terms at most. A member is trusted with the term, yet a
+//     single absurd one must not use terms up for good. Refusing it without a move was rejected:
+//     a member that was led astray in two steps would never meet the others again.
 //   - A damaged log is not this package's to find: entries are verified when they come in.
 //
 // # Sources

@@ -67,7 +67,7 @@ func (r *Raft) mayVote() bool {
 
 // campaign starts an election: a sole voter's at once, others ask first.
 func (r *Raft) campaign() {
-	if r.role == Leader || !r.mayVote() || !r.mayLead() {
+	if r.role == Leader || r.term >= maxTerm || !r.mayVote() || !r.mayLead() {
 		return
 	}
 	if r.soleVoter() {

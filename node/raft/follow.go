@@ -40,6 +40,9 @@ func (r *Raft) stepAppend(m *wire.PeerMessage) error {
 		r.emit(wire.PeerMessage{Type: wire.FrameAppendReply, To: m.From, Index: m.Index, Reject: true, Hint: hint, LogTerm: term})
 		return nil
 	}
+	if in.from > r.log.last && r.log.memBytes > r.mostInMemory() {
+		in.last, in.fresh, in.configs = in.from-1, nil, nil // they come again when more is committed
+	}
 	if len(in.fresh) > 0 {
 		if in.from <= r.log.last {
 			r.truncate(in.from)
@@ -55,6 +58,13 @@ func (r *Raft) stepAppend(m *wire.PeerMessage) error {
 	r.durableGrew()
 	r.commitTo(min(m.Commit, f.verified))
 	return nil
+}
+
+// mostInMemory is the memory of the log beyond which a follower takes no more
+// entries. A leader that keeps its limits on what is in flight and uncommitted
+// stays far below, however badly its entries fill the chunks.
+func (r *Raft) mostInMemory() int {
+	return r.cfg.TailBytes + 4*r.cfg.MaxUncommittedBytes + 2*wire.MaxAppendBytes
 }
 
 // checkLeader refuses a second leader of one term, which cannot exist.

@@ -279,7 +279,8 @@ func (r *Raft) becomeLeader() {
 }
 
 // Step handles one message. Its Entries are copied. The error wraps
-// ErrNonsense: the peer is broken, and nothing was changed.
+// ErrNonsense: the peer is broken, and nothing was changed but, at most, the
+// term: see leap.
 func (r *Raft) Step(m *wire.PeerMessage) error {
 	if m.From == 0 || m.From == r.cfg.ID || m.Term == 0 || m.Term > maxTerm || m.Index > maxIndex {
 		return fmt.Errorf("%w: type %d from %d, term %d, index %d", ErrNonsense, m.Type, m.From, m.Term, m.Index)
@@ -290,6 +291,11 @@ func (r *Raft) Step(m *wire.PeerMessage) error {
 	case wire.FramePreVote:
 		r.stepPreVote(m)
 		return nil
+	}
+	if m.Term > r.term+maxLeap {
+		return r.leap(m)
+	}
+	switch m.Type {
 	case wire.FrameVote:
 		r.stepVote(m)
 		return nil
@@ -316,11 +322,26 @@ func (r *Raft) Step(m *wire.PeerMessage) error {
 	}
 }
 
-// Highest values taken from outside, far from where arithmetic wraps.
 const (
+	// Highest values taken from outside, far from where arithmetic wraps. In
+	// maxTerm nobody campaigns: the term after it would be refused.
 	maxTerm  wire.Term  = 1 << 62
 	maxIndex wire.Index = 1 << 62
+	// maxLeap is how many terms one message may move a node: more elections than
+	// a node can miss, and so few that terms do not run out.
+	maxLeap wire.Term = 1 << 32
 )
+
+// leap handles a message from a term so far ahead that no cluster came there by
+// elections. The node follows part of the way, so that it meets a member that was
+// led astray, and the sender is told that it talks nonsense.
+func (r *Raft) leap(m *wire.PeerMessage) error {
+	promise := m.Type == wire.FramePreVoteReply && !m.Reject
+	if !promise && (m.Type != wire.FrameVote || r.mayVote()) {
+		r.becomeFollower(r.term+maxLeap, 0)
+	}
+	return fmt.Errorf("%w: type %d from %d, term %d is more than %d ahead", ErrNonsense, m.Type, m.From, m.Term, maxLeap)
+}
 
 // Synced reports that storage batch seq and all before it are durable: votes
 // count, messages that waited leave, and entries are acknowledged or counted.

@@ -542,4 +542,12 @@ func TestReservedMessagesAreIgnoredAndNonsenseIsRefused(t *testing.T) {
 	f(wire.PeerMessage{Type: wire.FrameRoundReply, From: 2, Term: 1, Round: 9}, true)                      // not begun
 	f(wire.PeerMessage{Type: wire.FrameAppendReply, From: 9, Term: 1, Index: 7}, false)                    // not a member
 	f(wire.PeerMessage{Type: wire.FramePreVote, From: 2, Term: 1 << 63, Index: 1 << 63, LogTerm: 9}, true) // beyond any term
+	f(wire.PeerMessage{Type: wire.FrameVote, From: 2, Term: 1 << 63}, true)
+	f(wire.PeerMessage{Type: wire.FrameVote, From: 2, Term: 2, Index: maxIndex + 1}, true)
+	f(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 2, Index: 1, LogTerm: 3}, true) // of a later term
+	f(wire.PeerMessage{Type: wire.FrameRoundReply, From: 2, Term: maxTerm + 1}, true)
+	f(wire.PeerMessage{Type: wire.FrameAppendReply, From: 2, Term: 1, Index: maxIndex + 1}, true)
+	f(wire.PeerMessage{Type: wire.FrameVote, From: 2, Term: 1 << 40}, true)                           // a leap, while the leader is alive
+	f(wire.PeerMessage{Type: wire.FramePreVoteReply, From: 2, Term: 1 << 40}, true)                   // a promise moves nobody
+	f(wire.PeerMessage{Type: wire.FramePreVote, From: 2, Term: maxTerm, Index: 9, LogTerm: 9}, false) // nor does a question
 }

@@ -21,7 +21,7 @@ var (
 	// ErrBadConfig refuses a configuration that may not follow the current one.
 	ErrBadConfig = errors.New("configuration may not follow the current one")
 	// ErrNonsense is wrapped by every error of Step: a correct peer does not
-	// send such a message. Nothing was changed by it.
+	// send such a message. Nothing was changed by it, but for a term far ahead.
 	ErrNonsense = errors.New("nonsensical message")
 )
 

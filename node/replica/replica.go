@@ -159,10 +159,11 @@ func (r *Replica) Peer(from wire.NodeID, f wire.Frame) error {
 		return fmt.Errorf("cannot take message: it says it is from member %d, the link belongs to %d", m.From, from)
 	}
 	m.To = r.cfg.Raft.ID
-	if err := r.raft.Step(&m); err != nil {
+	err = r.raft.Step(&m)
+	r.followLeadership()
+	if err != nil {
 		return fmt.Errorf("cannot take message from member %d: %w", from, err)
 	}
-	r.followLeadership()
 	return nil
 }
 

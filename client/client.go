@@ -24,6 +24,7 @@ type Client struct {
 	life   context.Context // ends with Close
 	end    context.CancelFunc
 	opened chan struct{} // closed when a node has answered hello for the first time
+	vain   chan struct{} // closed when every endpoint has refused for good before one answered
 
 	running sync.WaitGroup // goroutines of the connections
 	pool    sync.Pool      // of *call
@@ -44,6 +45,8 @@ type Client struct {
 	probeRound int
 
 	active     callList // every call that has not ended
+	pending    int      // of them, those that a caller has made
+	heldBytes  int      // the requests of those
 	finished   callList // ended, to be told when the lock is given back
 	closing    []net.Conn
 	sweepTimer *time.Timer
@@ -52,7 +55,8 @@ type Client struct {
 
 // Open starts a client and waits until one node has answered. It fails with
 // ErrUnavailable when none does before ctx ends (or Config.Timeout, if ctx has
-// no deadline); the last reason is in the text. Close the client to free its
+// no deadline), and at once when every endpoint has refused in a way that will
+// not change; the last reason is in the text. Close the client to free its
 // connections.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
 	cfg, err := cfg.withDefaults()
@@ -71,18 +75,22 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	select {
 	case <-c.opened:
 		return c, nil
+	case <-c.vain:
 	case <-wait.Done():
 	}
 	c.mu.Lock()
-	cause := withLast(wait.Err(), c.troubles())
+	cause := c.troubles()
 	c.mu.Unlock()
+	if wait.Err() != nil {
+		cause = withLast(wait.Err(), cause)
+	}
 	c.Close()
 	return nil, &Error{Op: "open client", Class: ClassUnavailable, Err: cause}
 }
 
 func newClient(cfg Config) *Client {
 	c := &Client{
-		cfg: cfg, start: time.Now(), opened: make(chan struct{}),
+		cfg: cfg, start: time.Now(), opened: make(chan struct{}), vain: make(chan struct{}),
 		nodes:    make(map[string]*node),
 		parked:   callList{which: placeLinks},
 		active:   callList{which: activeLinks},
@@ -182,6 +190,9 @@ func (c *Client) release(q *call) {
 // begin starts a call. It fails only if the call cannot be accepted, and has
 // not taken it then.
 func (c *Client) begin(ctx context.Context, q *call) error {
+	if cap(q.kept) > maxKeptBytes {
+		q.kept = nil // the body has it
+	}
 	now := c.now()
 	q.deadline = now + int64(c.cfg.Timeout)
 	if d, has := ctx.Deadline(); has {
@@ -195,10 +206,12 @@ func (c *Client) begin(ctx context.Context, q *call) error {
 		c.mu.Unlock()
 		return &Error{Op: q.op, Class: ClassClosed}
 	}
-	if !q.sync && c.active.len >= c.cfg.MaxPending {
+	if c.pending >= c.cfg.MaxPending || c.heldBytes+len(q.body) > maxHeldBytes {
 		c.mu.Unlock()
 		return &Error{Op: q.op, Class: ClassBusy, Err: errTooManyPending}
 	}
+	c.pending++
+	c.heldBytes += len(q.body)
 	c.active.push(q)
 	c.armSweep()
 	c.dispatch(q)
@@ -213,7 +226,10 @@ func (c *Client) begin(ctx context.Context, q *call) error {
 	return nil
 }
 
-var errTooManyPending = errors.New("too many asynchronous calls are pending, see Config.MaxPending")
+// maxHeldBytes bounds the requests of all pending calls together.
+const maxHeldBytes = 256 << 20
+
+var errTooManyPending = errors.New("too many calls, or too large ones, are pending in this client; wait until some have ended, or see Config.MaxPending")
 
 // do runs a call and waits for its end. The caller releases it.
 func (c *Client) do(ctx context.Context, q *call) error {
@@ -264,6 +280,11 @@ type failure struct {
 	err        error
 }
 
+// refused reports whether the node that was asked will refuse again.
+func (f *failure) refused() bool {
+	return f.code == wire.CodeNotLeader || f.stage == StageNotSent && lasting(f.err)
+}
+
 // failed decides what becomes of a call whose attempt did not succeed. The
 // call is in no list and no slot when failed is called.
 func (c *Client) failed(q *call, f failure) {
@@ -271,7 +292,7 @@ func (c *Client) failed(q *call, f failure) {
 	a := Attempt{
 		Write: q.write(), Maybe: q.maybe, Stage: f.stage, Code: f.code,
 		Hint: hint && q.target == toLeader, Hops: q.hops, Attempts: q.attempts, RetryAfter: f.retryAfter,
-		Left: time.Duration(q.deadline - c.now()), Final: c.closed || q.once || q.target == toEndpoint && f.code == wire.CodeNotLeader,
+		Left: time.Duration(q.deadline - c.now()), Final: c.closed || q.once || q.target == toEndpoint && f.refused(),
 	}
 	d := Decide(a)
 	q.maybe = a.Maybe || a.mayBeCarriedOut()
@@ -288,11 +309,11 @@ func (c *Client) failed(q *call, f failure) {
 		c.follow(q.node, c.nodeAt(f.leader))
 		c.dispatch(q)
 	case RetryWait:
-		c.later(q, d.Backoff)
+		c.later(q, d)
 	case RetryAway:
 		c.notLeader(q.node)
 		c.passOver(q.node)
-		c.later(q, d.Backoff)
+		c.later(q, d)
 	default:
 		c.finish(q, nil, c.report(q, d.Class, f.err))
 	}
@@ -315,6 +336,10 @@ func (c *Client) finish(q *call, reply []byte, err error) {
 	q.phase = phaseDone
 	q.reply, q.err = reply, err
 	c.active.remove(q)
+	if !q.once {
+		c.pending--
+		c.heldBytes -= len(q.body)
+	}
 	c.finished.push(q)
 }
 
@@ -331,8 +356,14 @@ func (c *Client) giveUp(q *call, why error) {
 	case phaseQueued:
 		q.node.queue.remove(q)
 	case phaseSent:
-		stage = StageSent
-		q.node.conn.slots[q.slot].call = nil
+		k := q.node.conn
+		if s := &k.slots[q.slot]; !c.closed || s.end <= k.taken {
+			stage = StageSent // or will be
+		}
+		if now := q.node.troubled(); now != nil {
+			last = now
+		}
+		k.slots[q.slot].call = nil
 	case phaseBackoff:
 		q.timer.Stop()
 	}
@@ -343,9 +374,12 @@ func (c *Client) giveUp(q *call, why error) {
 		Write: q.write(), Maybe: q.maybe, Stage: stage, Attempts: max(q.attempts, 1), Final: true,
 	})
 	class := d.Class
-	if class == ClassUnavailable && why == ErrClosed {
+	switch {
+	case class == ClassUnavailable && why == ErrClosed:
 		class = ClassClosed
 		why = nil
+	case class == ClassUnavailable && q.code == wire.CodeBusy:
+		class = ClassBusy
 	}
 	c.finish(q, nil, c.report(q, class, withLast(why, last)))
 }
@@ -407,10 +441,10 @@ func (e severalErrors) Error() string {
 
 func (e severalErrors) Unwrap() []error { return e }
 
-// later dispatches a call again after a random part of bound.
-func (c *Client) later(q *call, bound time.Duration) {
+// later dispatches a call again after the wait that was decided.
+func (c *Client) later(q *call, d Decision) {
 	q.phase = phaseBackoff
-	wait := jitter(bound)
+	wait := d.AtLeast + jitter(d.Backoff)
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, func() { c.resume(q) })
 		return
@@ -418,11 +452,16 @@ func (c *Client) later(q *call, bound time.Duration) {
 	q.timer.Reset(wait)
 }
 
-// resume is what the timer of a call runs. The call may have ended meanwhile.
+// resume is what the timer of a call runs. The call may have ended meanwhile;
+// one whose time is over is not sent any more.
 func (c *Client) resume(q *call) {
 	c.mu.Lock()
 	if q.phase == phaseBackoff {
-		c.dispatch(q)
+		if err := q.over(c.now()); err != nil {
+			c.giveUp(q, err)
+		} else {
+			c.dispatch(q)
+		}
 	}
 	c.unlock()
 }

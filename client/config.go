@@ -30,8 +30,9 @@ type Config struct {
 	// is asked for a sign of life, and again how long it may take to give one.
 	// After both the client looks for the leader elsewhere. Default 500 ms.
 	ProbeInterval time.Duration
-	// MaxPending bounds the asynchronous calls that have not ended yet. Beyond
-	// it they are refused with ErrBusy. Default 65,536.
+	// MaxPending bounds the calls that have not ended yet, waiting callers and
+	// asynchronous ones together. Beyond it, and when their requests hold more
+	// than 256 MiB together, calls are refused with ErrBusy. Default 65,536.
 	MaxPending int
 	// Dial opens a connection; nil dials TCP. It must give up when ctx ends.
 	// With it a caller adds TLS, or keeps everything in memory in a test.

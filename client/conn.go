@@ -91,7 +91,7 @@ func (k *conn) hello() error {
 	}
 	f, err := k.firstFrame()
 	if err != nil {
-		return fmt.Errorf("cannot read the answer to hello: %w", err)
+		return err
 	}
 	switch f.Type {
 	case wire.FrameError:
@@ -135,11 +135,14 @@ func (k *conn) accept(ack *wire.HelloAck) error {
 func (k *conn) firstFrame() (wire.Frame, error) {
 	for {
 		f, ok, err := k.next()
-		if ok || err != nil {
-			return f, err
+		if err != nil {
+			return f, fmt.Errorf("%w: what answers does not speak as a dnode node; is this the client address of one?", ErrProtocol)
+		}
+		if ok {
+			return f, nil
 		}
 		if err := k.fill(); err != nil {
-			return wire.Frame{}, err
+			return wire.Frame{}, fmt.Errorf("cannot read the answer to hello: %w", err)
 		}
 	}
 }

@@ -16,13 +16,18 @@
 // # Bounds
 //
 // No more is in flight than the node granted, in requests and in bytes;
-// callers wait their turn until their context ends. A context without a
-// deadline is bounded by Config.Timeout. Sizes are checked before anything is
-// sent. A node that leaves requests unanswered is asked for a sign of life
-// after Config.ProbeInterval; after another one the leader is looked for
-// elsewhere, and reads are asked again there. Writes that were sent keep their
-// chance until their deadline, or until another leader is found: then their
-// outcome is reported as unknown.
+// callers wait their turn until their context ends. At most Config.MaxPending
+// calls wait or are in flight, with requests of at most 256 MiB together; more
+// are refused with ErrBusy. A context without a deadline is bounded by
+// Config.Timeout. Sizes are checked before anything is sent. A node that leaves
+// requests unanswered is asked for a sign of life after Config.ProbeInterval;
+// after another one the leader is looked for elsewhere, and stale reads are
+// asked again there. What was sent to the leader keeps its chance until its
+// deadline, or until another leader is found: then reads are asked again there,
+// and the outcome of writes is reported as unknown.
+//
+// An address that failed is left alone for a random time, of up to
+// MinBackoff at first and up to MaxBackoff in the end, however many calls wait.
 //
 // # Leader
 //
@@ -40,7 +45,7 @@
 //	not leader, leader named    follow       follow               follow
 //	not leader, unavailable,
 //	shutdown, fenced            elsewhere    elsewhere            elsewhere
-//	busy, level not to be had   wait         wait                 wait
+//	busy, level not to be had   wait         wait                 wait, at least as advised
 //	corrupt                     elsewhere    elsewhere            elsewhere, three times in all
 //	too large, bad request,
 //	unknown type, no space      fail         fail                 fail

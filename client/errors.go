@@ -116,6 +116,19 @@ func (e *ConditionError) Error() string {
 // Is reports whether target is ErrConditionFailed.
 func (e *ConditionError) Is(target error) bool { return target == ErrConditionFailed }
 
+// lasting reports whether err, of opening a connection, says that trying again
+// is in vain: what is behind the address is no node that will serve this client.
+func lasting(err error) bool {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		switch e.Code {
+		case wire.CodeVersion, wire.CodeWrongCluster, wire.CodeWrongIdentity, wire.CodeUnexpected, wire.CodeBadFrame:
+			return true
+		}
+	}
+	return errors.Is(err, ErrProtocol)
+}
+
 // OutcomeUnknown reports whether err says that a write may or may not have been
 // carried out. Such a write must not be repeated blindly: read first, or make
 // it conditional.

@@ -21,6 +21,7 @@ type node struct {
 	failures int  // connections in a row that failed before they answered anything
 	retryAt  int64
 	trouble  error // why it could not be used last, nil if it could; for messages
+	refused  bool  // what is behind the address refused in a way that lasts
 	queue    callList
 }
 
@@ -112,7 +113,7 @@ func (c *Client) serve(n *node, wait time.Duration) {
 		c.unlock()
 		return
 	}
-	n.conn, n.trouble = k, nil
+	n.conn, n.trouble, n.refused = k, nil, false
 	c.connected()
 	k.lastHeard = c.now()
 	k.admit()
@@ -141,7 +142,7 @@ func (c *Client) open(n *node, wait time.Duration) (*conn, error) {
 	if err != nil {
 		nc.Close()
 		if ctx.Err() != nil && c.life.Err() == nil {
-			err = fmt.Errorf("no hello within %v: %w", c.cfg.DialTimeout, err)
+			err = fmt.Errorf("no hello within %v; is this the client address of a node?", c.cfg.DialTimeout)
 		}
 		return nil, err
 	}
@@ -166,8 +167,21 @@ func (c *Client) sleep(d time.Duration) bool {
 // unreachable ends the wait of every call that was in line at a node whose
 // connection could not be opened.
 func (c *Client) unreachable(n *node, err error) {
+	n.refused = lasting(err)
 	c.setBack(n, err)
 	c.notSent(&n.queue, err)
+	if n.refused && !c.isOpen() && !slices.ContainsFunc(c.ring, func(n *node) bool { return !n.refused }) {
+		c.giveUpOpening()
+	}
+}
+
+// giveUpOpening ends the wait of Open.
+func (c *Client) giveUpOpening() {
+	select {
+	case <-c.vain:
+	default:
+		close(c.vain)
+	}
 }
 
 // notSent ends the wait of all calls in a line. They may come back to it.

@@ -94,10 +94,12 @@ func (a Action) String() string {
 type Decision struct {
 	Action  Action
 	Class   Class         // Fail, Unknown
-	Backoff time.Duration // RetryWait, RetryAway: wait a uniformly random part of it
+	AtLeast time.Duration // RetryWait: wait so long, as the node advised,
+	Backoff time.Duration // RetryWait, RetryAway: and a uniformly random part of this
 }
 
-// Backoff bounds. The n-th wait is uniform in [0, min(MaxBackoff, MinBackoff·2ⁿ)].
+// Backoff bounds. The n-th wait is uniform in [0, min(MaxBackoff, MinBackoff·2ⁿ)],
+// behind the time that a node advised, of which MaxBackoff counts at most.
 const (
 	MinBackoff = 5 * time.Millisecond
 	MaxBackoff = time.Second
@@ -169,16 +171,17 @@ func (a Attempt) next() Decision {
 	case a.Stage == StageAnswered && a.Code == wire.CodeNotLeader && a.Hint && a.Hops < maxHops:
 		return Decision{Action: RetryLeader}
 	case a.Stage == StageAnswered && (a.Code == wire.CodeBusy || a.Code == wire.CodeConsistency):
-		return Decision{Action: RetryWait, Backoff: a.backoff()}
+		advice := max(min(a.RetryAfter, MaxBackoff, a.Left), 0)
+		return Decision{Action: RetryWait, AtLeast: advice, Backoff: min(a.backoff(), a.Left-advice)}
 	default:
 		return Decision{Action: RetryAway, Backoff: a.backoff()}
 	}
 }
 
-// backoff returns the bound of the wait after this attempt: doubled each time,
-// at least the node's advice, never beyond MaxBackoff or the deadline.
+// backoff returns the bound of the random wait after this attempt: doubled each
+// time, never beyond MaxBackoff or the deadline.
 func (a Attempt) backoff() time.Duration {
-	return min(max(backoffAfter(a.Attempts), a.RetryAfter), MaxBackoff, a.Left)
+	return min(backoffAfter(a.Attempts), a.Left)
 }
 
 // backoffAfter returns the bound of the wait after n ≥ 1 attempts.

@@ -199,7 +199,7 @@ func TestStaleReads(t *testing.T) {
 }
 
 func TestOpenFails(t *testing.T) {
-	f := func(name, want string, prepare func(s *scripted)) {
+	f := func(name, want string, wait time.Duration, prepare func(s *scripted)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				nw := newNetwork(t, "n1:1")
@@ -211,18 +211,25 @@ func TestOpenFails(t *testing.T) {
 				if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %q in it", err, want)
 				}
-				if took := time.Since(begin); took != 4*time.Second {
+				if took := time.Since(begin); took != wait {
 					t.Errorf("it took %v", took)
 				}
 			})
 		})
 	}
-	f("connection refused", "n1:1: cannot connect: connection refused", func(s *scripted) { s.down = true })
-	f("hello refused", "version mismatch: upgrade", func(s *scripted) {
+	f("connection refused", "n1:1: cannot connect: connection refused", 4*time.Second, func(s *scripted) { s.down = true })
+	f("too many", "n1:1: the node refused: too many connections", 4*time.Second, func(s *scripted) {
+		s.refuse = &wire.Error{Code: wire.CodeConnections}
+	})
+	// What will not change is not waited for.
+	f("hello refused", "version mismatch: upgrade", 0, func(s *scripted) {
 		s.refuse = &wire.Error{Code: wire.CodeVersion, Text: "upgrade the older of the two"}
 	})
-	f("no credit", "carries nothing", func(s *scripted) { s.ack.MaxFrame = 30 })
-	f("version", "version mismatch", func(s *scripted) { s.ack.Version = 99 })
+	f("peer port", "unavailable: n1:1: the node refused: unexpected frame: this is the peer port", 0, func(s *scripted) {
+		s.refuse = &wire.Error{Code: wire.CodeUnexpected, Text: "this is the peer port"}
+	})
+	f("no credit", "carries nothing", 0, func(s *scripted) { s.ack.MaxFrame = 30 })
+	f("version", "version mismatch", 0, func(s *scripted) { s.ack.Version = 99 })
 }
 
 // An error about a leader that was not found says of every endpoint why it is

@@ -77,8 +77,8 @@ func (q *call) over(now int64) error {
 
 // watch acts on a connection that owes answers: after a probe interval of
 // silence it asks for a sign of life, after a second one it looks elsewhere.
-// Reads are then asked elsewhere; a write that was sent keeps its chance to be
-// answered until its deadline or until another node leads, since this one may
+// Stale reads are then asked elsewhere; what the leader alone may answer keeps
+// its chance until its deadline or until another node leads, since this one may
 // only be slow.
 func (c *Client) watch(k *conn, now int64) {
 	silent := time.Duration(now - max(k.lastHeard, k.busySince))
@@ -117,8 +117,8 @@ func (k *conn) abandoned() bool {
 	return true
 }
 
-// doubt looks for another leader than the silent node, and asks reads again
-// elsewhere.
+// doubt looks for another leader than the silent node, and asks stale reads
+// again elsewhere.
 func (c *Client) doubt(k *conn) {
 	k.suspect = true
 	n := k.node
@@ -126,7 +126,7 @@ func (c *Client) doubt(k *conn) {
 	n.trouble = errSilent
 	for i := range k.slots {
 		s := &k.slots[i]
-		if q := s.call; q != nil && !q.write() {
+		if q := s.call; q != nil && q.target == toAny {
 			s.call = nil
 			c.failed(q, failure{stage: StageLost, err: errSilent})
 		}

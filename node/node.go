@@ -199,7 +199,7 @@ func (n *Node) checkEmpty() error {
 		return fmt.Errorf("cannot look into data folder %s: %w", n.cfg.DataDir, err)
 	}
 	if len(segments) > 0 || slices.Contains(names, "vote") {
-		return fmt.Errorf("%w: %s holds a log or vote, but the file %q that says whose is missing: bring it back, or use an empty folder", ErrIdentity, n.cfg.DataDir, "identity")
+		return fmt.Errorf("%w: %s holds a log or vote, but the file %q that says whose is missing: bring it back, or use another --data-dir for a new node", ErrIdentity, n.cfg.DataDir, "identity")
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func (n *Node) checkState(id *wal.Identity, st *raft.State) error {
 	m := &st.Members
 	if st.MembersIndex == 0 {
 		if !id.Cluster.IsZero() {
-			return fmt.Errorf("data folder %s belongs to cluster %s, but its log holds no configuration: files are missing; restore them, or replace the node with an empty one", n.cfg.DataDir, id.Cluster)
+			return fmt.Errorf("data folder %s belongs to cluster %s, but its log holds no configuration: files are missing: bring them back from a copy that is not older; without one this node stays out, and a majority of the others goes on without it", n.cfg.DataDir, id.Cluster)
 		}
 		return nil
 	}

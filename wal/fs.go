@@ -101,10 +101,14 @@ func (e *CorruptError) Error() string {
 		s += fmt.Sprintf(" (entries from %d on)", e.First)
 	}
 	if isUnreadable(e.Err) {
-		return s + "; nothing was cut: check the disk and start again; if it stays so, restore the file from a copy, or replace the node with an empty one"
+		return s + "; nothing was cut: check the disk and start again; if it stays so, " + restoreAdvice
 	}
-	return s + "; nothing was cut: restore the file from a copy, or replace the node with an empty one"
+	return s + "; nothing was cut: " + restoreAdvice
 }
+
+// restoreAdvice is what can be done about files that are damaged or missing. An
+// older copy of a log, vote or identity has forgotten what others rely on.
+const restoreAdvice = "bring back this very file from a copy that is not older; without one this node stays out, and a majority of the others goes on without it"
 
 // Unwrap returns the cause.
 func (e *CorruptError) Unwrap() error { return e.Err }

@@ -157,7 +157,7 @@ func (in *inspection) verdict() error {
 	case err != nil:
 		r.Corrupt, r.Text = true, err.Error()
 	case rec.Last == 0 && in.member:
-		r.Corrupt, r.Text = true, "the log holds no entries, but the identity names a cluster: files are missing, and the node refuses to start; restore them, or replace the node with an empty one"
+		r.Corrupt, r.Text = true, "the log holds no entries, but the identity names a cluster: files are missing, and the node refuses to start: bring them back from a copy that is not older; without one this node stays out, and a majority of the others goes on without it"
 	case rec.Last == 0 && rec.Cut == nil:
 		r.Text = "the log is empty"
 	case rec.Cut != nil:
@@ -187,6 +187,7 @@ func (in *inspection) small() error {
 			in.attest(place{id.LastSealed + 1, firstOffset})
 		}
 		in.member = !id.Cluster.IsZero()
+		r.Bytes = int64(len(appendIdentity(nil, &id)))
 		r.Text = fmt.Sprintf("name %q, replica %s, cluster %s, id %d, last sealed segment %d", id.Name, id.Replica, id.Cluster, id.ID, id.LastSealed)
 	case errors.Is(err, ErrNotExist):
 		used, err := logExists(in.fs)
@@ -195,7 +196,7 @@ func (in *inspection) small() error {
 		}
 		r.Text = "there is no identity file: a new folder, or not a data folder"
 		if used {
-			r.Kind, r.Text = KindDamage, "there is no identity file beside a log: the node refuses to start; restore the file from a copy, or replace the node with an empty one"
+			r.Kind, r.Text = KindDamage, "there is no identity file beside a log: the node refuses to start; "+restoreAdvice
 		}
 	default:
 		r.Corrupt, r.Text = true, err.Error()
@@ -223,6 +224,9 @@ func (in *inspection) vote() error {
 	if err != nil {
 		return err
 	}
+	if r.Bytes, err = f.Size(); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	slots, valid := readSlots(f)
 	st := judgeSlots(slots, valid)
 	r.Text = fmt.Sprintf("term %d, voted for %d, slot versions %d and %d", st.Vote.Term, st.Vote.For, slots[0].version, slots[1].version)
@@ -237,7 +241,7 @@ func (in *inspection) vote() error {
 }
 
 // abstention is what follows from a vote that may be forgotten.
-const abstention = "a vote may be forgotten, so the node abstains from votes until a leader has reached it; a single node refuses to start and says what to do"
+const abstention = "a vote may be forgotten: start the node, it abstains from votes until a leader has reached it; a single node refuses to start until somebody has removed the file who knows that no other node ever used this folder or a copy of it"
 
 // fence shows the marker of a failed sync.
 func (in *inspection) fence() error {

@@ -362,62 +362,6 @@ func TestServeRefuses(t *testing.T) {
 	f(exitOther, "address already in use", "--listen", taken.Addr().String(), "--peer-listen", ports[0])
 }
 
-// The offline commands refuse a folder in use, agree that a whole log is whole,
-// and exit 9 with the place when a byte of it is turned.
-func TestWalCommands(t *testing.T) {
-	c := newCluster(t, 1)
-	cl := c.open()
-	for i := range 20 {
-		if _, err := cl.Put(context.Background(), fmt.Sprint(i), make([]byte, 100)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n := c.nodes[0]
-	f := func(code int, out, talk string, args ...string) {
-		t.Helper()
-		got := cli(t, append([]string{"wal"}, args...)...)
-		if got.code != code || !strings.Contains(got.out, out) || !strings.Contains(got.err, talk) {
-			t.Errorf("%q: got %+v", args, got)
-		}
-	}
-	f(exitOther, "", "in use by another process", "verify", n.dir)
-	n.cmd.Process.Signal(syscall.SIGTERM)
-	n.wait(t, 10*time.Second)
-	f(exitOK, "are whole", "", "verify", n.dir)
-	f(exitOK, "wal/00000001.seg", "", "ls", n.dir)
-	f(exitOK, `"groups":`, "", "ls", "-o", "json", n.dir)
-	f(exitOK, "seal written at a clean stop", "", "dump", n.dir)
-	f(exitOK, `[{"kind":"identity"`, "", "dump", "-o", "json", n.dir)
-	f(exitOther, "", "no data folder", "verify", t.TempDir())
-	f(exitOther, "", "cannot open", "verify", filepath.Join(n.dir, "none"))
-	f(exitUsage, "", "needs one of ls, verify, dump")
-	f(exitUsage, "", `(did you mean "verify"?)`, "verfy")
-
-	flip := func(file string, offset int) {
-		t.Helper()
-		file = filepath.Join(n.dir, filepath.FromSlash(file))
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data[offset] ^= 1
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	flip("vote", 20)
-	f(exitCorruption, "vote:0: damage", "the vote file is damaged", "verify", n.dir)
-	flip("vote", 20)
-	f(exitOK, "are whole", "", "verify", n.dir)
-	flip("wal/00000001.seg", 5000)
-	f(exitCorruption, "wal/00000001.seg:", "is damaged at offset", "verify", n.dir)
-	f(exitOK, "damage", "", "dump", n.dir)
-	c.start(n)
-	if code := n.wait(t, 10*time.Second); code != exitCorruption || !strings.Contains(n.err.String(), "nothing was cut") {
-		t.Errorf("serve on a damaged log exits %d", code)
-	}
-}
-
 func TestBench(t *testing.T) {
 	c := newCluster(t, 1)
 	c.open()

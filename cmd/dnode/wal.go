@@ -25,18 +25,18 @@ func newWalLs(con *console) *cobra.Command {
 		Example: examples("dnode wal ls dnode-data", "dnode wal ls -o json dnode-data"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			files, err := listWal(args[0])
-			if err != nil {
+			if len(files) == 0 {
 				return err
 			}
 			if format == asJSON {
-				return writeJSON(con.out, files)
+				return errors.Join(writeJSON(con.out, files), err)
 			}
 			w := tabwriter.NewWriter(con.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "FILE\tBYTES\tGROUPS\tFIRST\tLAST\tWHAT")
 			for _, f := range files {
 				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", f.File, f.Bytes, f.Groups, f.First, f.Last, f.Text)
 			}
-			return w.Flush()
+			return errors.Join(w.Flush(), err)
 		},
 	}
 	cmd.Flags().VarP(oneOf(&format, asTable, asJSON), "output", "o", "how to print")
@@ -48,25 +48,16 @@ func newWalVerify(con *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify DIR", Args: takes("DIR"),
 		Short:   "Check every record of a data folder",
-		Long:    "Check every record of a data folder, as a start of the node would, and change nothing. Exits 9 if the\nnode would refuse to start, or may have forgotten a vote. The node must be stopped.",
+		Long:    "Check every record of a data folder, as a start of the node would, and change nothing. Like ls and\ndump it exits 9 if the node would refuse to start, or may have forgotten a vote. The node must be stopped.",
 		Example: examples("dnode wal verify dnode-data", "dnode wal verify -o json dnode-data"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			out := newRecords(con, format)
-			var corrupt error
-			err := inspect(args[0], func(r *wal.Record) error {
-				if r.Kind == wal.KindDamage && r.File == "vote" {
-					corrupt = &exitError{exitCorruption, fmt.Errorf("the vote file is damaged: %s", r.Text)}
-				}
-				noIdentity := r.Kind == wal.KindDamage && r.File == "identity" // the log may be whole
-				if r.Kind == wal.KindVerdict && r.Corrupt || noIdentity {
-					corrupt = &exitError{exitCorruption, errors.New(r.Text)}
-				}
+			return out.end(inspect(args[0], func(r *wal.Record) error {
 				if r.Kind == wal.KindVerdict || r.Kind == wal.KindDamage || r.Kind == wal.KindFence || r.Corrupt {
 					return out.show(r)
 				}
 				return nil
-			})
-			return errors.Join(out.end(err), corrupt)
+			}))
 		},
 	}
 	cmd.Flags().VarP(oneOf(&format, asTable, asJSON), "output", "o", "how to print")
@@ -89,32 +80,44 @@ func newWalDump(con *console) *cobra.Command {
 	return cmd
 }
 
-// inspect shows the records of a folder to visit.
+// inspect shows the records of a folder to visit. Damage is an error, after all
+// was shown.
 func inspect(dir string, visit func(r *wal.Record) error) error {
 	fs, err := osfs.OpenReadOnly(dir)
 	if err != nil {
 		return err
 	}
 	found := false
+	var damage error
 	err = wal.Inspect(fs, func(r *wal.Record) error {
 		switch r.Kind {
 		case wal.KindIdentity:
-			found = found || r.Bytes > 0 || !absentIdentity(fs)
+			found = found || r.Bytes > 0 || r.Corrupt
 		case wal.KindSegment, wal.KindDamage:
 			found = true
 		case wal.KindVerdict:
 			if !found {
-				return fmt.Errorf("%s is no data folder: it holds neither an identity file nor a log", dir)
+				return fmt.Errorf("%s is no data folder: it holds neither an identity file nor a log; give the --data-dir of a node", dir)
 			}
+		}
+		if text := judgeRecord(r); text != "" {
+			damage = &exitError{exitCorruption, errors.New(text)}
 		}
 		return visit(r)
 	})
-	return errors.Join(err, fs.Close())
+	return errors.Join(err, fs.Close(), damage)
 }
 
-func absentIdentity(fs wal.FS) bool {
-	_, err := wal.LoadIdentity(fs)
-	return errors.Is(err, wal.ErrNotExist)
+// judgeRecord says what a record means for the folder, nothing if it is well:
+// that the node refuses to start, or may have forgotten a vote.
+func judgeRecord(r *wal.Record) string {
+	switch {
+	case r.Kind == wal.KindDamage && r.File == "vote":
+		return "the vote file is damaged: " + r.Text
+	case r.Kind == wal.KindDamage && r.File == "identity", r.Kind == wal.KindVerdict && r.Corrupt: // the log may be whole without its identity
+		return r.Text
+	}
+	return ""
 }
 
 // walFile is one line of wal ls.
@@ -206,7 +209,7 @@ func separator(n int) string {
 
 // end finishes the output of a visit that ended with err.
 func (p *records) end(err error) error {
-	if p.format == asJSON && err == nil {
+	if _, damage := errors.AsType[*exitError](err); p.format == asJSON && (err == nil || damage) {
 		if p.count == 0 {
 			p.out.WriteByte('[')
 		}

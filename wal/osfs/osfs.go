@@ -35,7 +35,7 @@ func Open(dir string) (*FS, error) {
 		return nil, openError(dir, err)
 	}
 	if err := flock(lock, syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(lockError(dir, err), lock.Close())
+		return nil, errors.Join(lockError(dir, err, "stop it first, or use another --data-dir"), lock.Close())
 	}
 	return &FS{dir: dir, lock: lock}, nil
 }
@@ -44,7 +44,7 @@ func Open(dir string) (*FS, error) {
 // folder that a process is writing to, and every change.
 func OpenReadOnly(dir string) (*FS, error) {
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return nil, fmt.Errorf("cannot open data folder %s: %w", dir, cmpOr(err, syscall.ENOTDIR))
+		return nil, fmt.Errorf("cannot open data folder %s: %w: give the --data-dir of a node", dir, cmpOr(err, syscall.ENOTDIR))
 	}
 	lock, err := os.Open(filepath.Join(dir, lockName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +54,7 @@ func OpenReadOnly(dir string) (*FS, error) {
 		return nil, fmt.Errorf("cannot open data folder %s: %w", dir, err)
 	}
 	if err := flock(lock, syscall.LOCK_SH); err != nil {
-		return nil, errors.Join(lockError(dir, err), lock.Close())
+		return nil, errors.Join(lockError(dir, err, "stop the node first"), lock.Close())
 	}
 	return &FS{dir: dir, lock: lock, readOnly: true}, nil
 }
@@ -80,9 +80,9 @@ func cmpOr(err, otherwise error) error {
 	return otherwise
 }
 
-func lockError(dir string, err error) error {
+func lockError(dir string, err error, next string) error {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: stop it first, or use another --data-dir", wal.ErrLocked)
+		err = fmt.Errorf("%w: %s", wal.ErrLocked, next)
 	}
 	return fmt.Errorf("cannot lock data folder %s: %w", dir, err)
 }

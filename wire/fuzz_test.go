@@ -2,45 +2,22 @@ package wire
 
 import (
 	"bytes"
-	"fmt"
-	"math/rand/v2"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
 	"strings"
 	"testing"
 )
 
-// seed adds the vectors of a kind: bodies, or whole frames where whole is set.
-func seed(f *testing.F, kind string, whole bool) {
-	f.Helper()
-	f.Add([]byte{})
-	for _, v := range vectors() {
-		k, _, _ := strings.Cut(v.name, ".")
-		if k != kind && (kind != "frame" || !isFrame(k)) {
-			continue
-		}
-		b := v.b
-		if isFrame(k) && !whole {
-			b = b[FrameHeaderBytes:]
-		}
-		f.Add(b)
-	}
-}
-
-// canonical checks the property that all decoders of one encoding share: what
-// is taken encodes to the same bytes again, and nothing panics.
-func canonical(t *testing.T, kind string, b []byte) {
-	t.Helper()
-	kept := bytes.Clone(b)
-	again, err := recodeBody(kind, b)
-	if !bytes.Equal(b, kept) {
-		t.Fatal("the decoder wrote to its input")
-	}
-	if err == nil && !bytes.Equal(again, b) {
-		t.Fatalf("%x is encoded as %x", b, again)
-	}
-}
-
+// FuzzParseFrame gives any bytes to the frame decoder, as they are, with their
+// checksums right, and with their length right too. What it takes must encode
+// to the same bytes.
 func FuzzParseFrame(f *testing.F) {
-	seed(f, "frame", true)
+	for _, v := range vectors() {
+		if k, _, _ := strings.Cut(v.name, "."); isFrame(k) {
+			f.Add(v.b)
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		check := func(b []byte) {
 			fr, err := ParseFrame(b, MaxFrameBytes)
@@ -66,248 +43,207 @@ func FuzzParseFrame(f *testing.F) {
 	})
 }
 
-func FuzzParseHello(f *testing.F) {
-	seed(f, "hello", false)
-	f.Add([]byte{9, 0, 1, 0, 1, 5, 5, 5})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := ParseHello(b)
-		if err != nil {
-			return
+// bodyKinds are the decoders of message bodyKinds, each with a name of its vectors.
+// What any of them takes must encode to the same bytes.
+var bodyKinds = []string{
+	"hello", "ack", "error", "write", "read", "reply", "status", "membership", "command", "query", "scan", "item", "entry",
+}
+
+// FuzzParseBody gives any bytes to a decoder, and what comes out of it to those
+// that a receiver uses next. The first argument chooses: a kind of body, or the
+// type of a message between members.
+func FuzzParseBody(f *testing.F) {
+	for i, kind := range bodyKinds {
+		f.Add(byte(i), []byte{})
+		for _, v := range vectors() {
+			if k, _, _ := strings.Cut(v.name, "."); k == kind && isFrame(k) {
+				f.Add(byte(i), v.b[FrameHeaderBytes:])
+			} else if k == kind {
+				f.Add(byte(i), v.b)
+			}
 		}
-		if h.MinVersion == 0 || h.MinVersion > h.Version {
-			t.Fatalf("versions %d to %d", h.MinVersion, h.Version)
-		}
-		if _, refused := Negotiate(&h); refused == nil && h.Version == Version {
-			canonical(t, "hello", b)
-		}
-	})
-}
-
-func FuzzParseHelloAck(f *testing.F) {
-	seed(f, "ack", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "ack", b) })
-}
-
-func FuzzParseWrite(f *testing.F) {
-	seed(f, "write", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "write", b) })
-}
-
-func FuzzParseRead(f *testing.F) {
-	seed(f, "read", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "read", b) })
-}
-
-func FuzzParseReply(f *testing.F) {
-	seed(f, "reply", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "reply", b) })
-}
-
-func FuzzParseStatus(f *testing.F) {
-	seed(f, "status", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "status", b) })
-}
-
-func FuzzParseError(f *testing.F) {
-	seed(f, "error", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "error", b) })
-}
-
-func FuzzParseMembership(f *testing.F) {
-	seed(f, "membership", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "membership", b) })
-}
-
-func FuzzParsePeer(f *testing.F) {
+	}
+	f.Add(byte(0), []byte{9, 0, 1, 0, 1, 5, 5, 5})
+	f.Add(byte(8), encodeBatch(encodeBatch()))
 	for _, m := range peerMessages() {
 		f.Add(byte(m.Type), AppendPeerFrame(nil, &m)[FrameHeaderBytes:])
 	}
-	f.Fuzz(func(t *testing.T, typ byte, b []byte) {
-		m, err := ParsePeer(Frame{Type: FrameType(typ), Body: b})
-		if err != nil {
-			return
+	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
+		kept := bytes.Clone(b)
+		if int(kind) < len(bodyKinds) {
+			takeBody(t, bodyKinds[kind], b, 0)
+		} else {
+			takePeer(t, FrameType(kind), b)
 		}
-		if again := AppendPeerFrame(nil, &m); again[4] != typ || !bytes.Equal(again[FrameHeaderBytes:], b) {
-			t.Fatalf("type %d, %x is encoded as %x", typ, b, again)
-		}
-		for rest := m.Entries; len(rest) > 0; { // as a receiver walks them
-			e, err := ParseEntry(rest)
-			if err != nil {
-				return
-			}
-			rest = rest[e.Size:]
+		if !bytes.Equal(b, kept) {
+			t.Fatalf("decoder %d wrote to its input", kind)
 		}
 	})
 }
 
-func FuzzParseEntry(f *testing.F) {
-	seed(f, "entry", false)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		check := func(b []byte) {
-			e, err := ParseEntry(b)
-			if err != nil {
-				return
-			}
-			if again := AppendEntry(nil, EntryHead{Type: e.Type, Index: e.Index, Term: e.Term}, e.Payload, nil); !bytes.Equal(again, b[:e.Size]) {
-				t.Fatalf("%x is encoded as %x", b[:e.Size], again)
-			}
-			// The accessors must stand any payload.
-			_, _ = e.Time()
-			_, _, _ = e.Command()
-			_, _ = e.Membership()
+// takeBody decodes a body, encodes it again, and goes on with what it holds.
+func takeBody(t *testing.T, kind string, b []byte, depth int) {
+	if kind == "entry" {
+		takeEntry(t, b)
+		return
+	}
+	again, err := recodeBody(kind, b)
+	if err != nil {
+		if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) {
+			t.Fatalf("%s: %v", kind, err)
 		}
-		check(b)
-		if len(b) >= EntryHeaderBytes { // past the checksum
-			check(AppendEntry(nil, EntryHead{Type: EntryType(b[4]), Index: Index(u32(b[8:])), Term: Term(u32(b[16:]))}, b[EntryHeaderBytes:], nil))
+		return
+	}
+	if exact(kind, b) && !bytes.Equal(again, b) {
+		t.Fatalf("%s %x is encoded as %x", kind, b, again)
+	}
+	if depth > 0 {
+		return
+	}
+	switch kind {
+	case "write":
+		_, command, _ := ParseWrite(b)
+		takeBody(t, "command", command, 1)
+	case "read":
+		_, query, _ := ParseRead(b)
+		takeBody(t, "query", query, 1)
+	case "reply":
+		_, result, _ := ParseReply(b)
+		takeBody(t, "scan", result, 1)
+	case "scan":
+		res, _ := ParseScanResult(b)
+		for rest := res.Items; len(rest) > 0 && err == nil; { // as a client walks them
+			takeBody(t, "item", rest, 1)
+			_, rest, err = ParseItem(rest)
 		}
-	})
+	case "command":
+		takeCommand(t, b)
+	case "membership":
+		takeMembership(t, b)
+	}
 }
 
-func FuzzParseCommand(f *testing.F) {
-	seed(f, "command", false)
-	f.Add(encodeBatch(encodeBatch()))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		canonical(t, "command", b)
-		if c, err := ParseCommand(b); err == nil && c.Op == OpCAS && c.Mode == CASRevision {
+// takeMembership checks what whoever follows a configuration relies on.
+func takeMembership(t *testing.T, b []byte) {
+	m, _ := ParseMembership(b)
+	ids, names, voters := map[NodeID]bool{0: true}, map[string]bool{"": true}, 0
+	for i, mb := range m.Members {
+		if ids[mb.ID] || names[mb.Name] || mb.ID >= m.NextID || i > 0 && mb.ID < m.Members[i-1].ID {
+			t.Fatalf("member %d of %+v", i, m)
+		}
+		ids[mb.ID], names[mb.Name] = true, true
+		if mb.Role == Voter {
+			voters++
+		}
+	}
+	for i, id := range m.Outgoing {
+		if id == 0 || !ids[id] || i > 0 && id <= m.Outgoing[i-1] {
+			t.Fatalf("outgoing voter %d of %+v", i, m)
+		}
+	}
+	if voters == 0 || len(m.Members) > MaxMembers {
+		t.Fatalf("%d voters in %+v", voters, m)
+	}
+}
+
+// exact reports whether a body that was taken has one encoding only: of a later
+// version's hello some is passed over, and some limits all mean the largest.
+func exact(kind string, b []byte) bool {
+	switch kind {
+	case "hello":
+		h, _ := ParseHello(b)
+		_, refused := Negotiate(&h)
+		return refused == nil && h.Version == Version
+	case "query":
+		return QueryOp(b[0]) != QueryScan || u32(b[2:]) != 0 && u32(b[2:]) <= MaxScanKeys
+	}
+	return true
+}
+
+// takeCommand checks the limits that whoever applies a command relies on.
+func takeCommand(t *testing.T, b []byte) {
+	c, _ := ParseCommand(b)
+	simple := func(c Command) {
+		if len(c.Key) == 0 || len(c.Key) > MaxKeyBytes || c.Op == OpBatch || len(c.Batch) > 0 {
+			t.Fatalf("%v of a key of %d bytes", c.Op, len(c.Key))
+		}
+		if c.Op == OpCAS && c.Mode == CASRevision {
 			_ = c.Revision()
 		}
-	})
-}
-
-func FuzzParseQuery(f *testing.F) {
-	seed(f, "query", false)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		q, err := ParseQuery(b)
-		if err != nil || q.Op == QueryScan && (u32(b[2:]) == 0 || u32(b[2:]) > MaxScanKeys) {
-			return // a limit that means the largest is not encoded again
+	}
+	if c.Op != OpBatch {
+		simple(c)
+		return
+	}
+	n := 0
+	for rest := c.Batch; len(rest) > 0; n++ {
+		var item Command
+		var err error
+		if item, rest, err = NextBatchItem(rest); err != nil {
+			t.Fatalf("item %d of a batch that was taken: %v", n, err)
 		}
-		canonical(t, "query", b)
-	})
+		simple(item)
+	}
+	if n != c.Count || n > MaxBatchOps || len(b) > MaxCommandBytes {
+		t.Fatalf("batch of %d commands has %d, %d bytes", c.Count, n, len(b))
+	}
 }
 
-func FuzzParseScanResult(f *testing.F) {
-	seed(f, "scan", false)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		canonical(t, "scan", b)
-		res, err := ParseScanResult(b)
+// takeEntry decodes an entry as it is, and with its length and checksum right.
+func takeEntry(t *testing.T, b []byte) {
+	check := func(b []byte) {
+		e, err := ParseEntry(b)
+		if err != nil {
+			if !errors.Is(err, ErrEntryShort) && !errors.Is(err, ErrEntryCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if again := AppendEntry(nil, EntryHead{Type: e.Type, Index: e.Index, Term: e.Term}, e.Payload, nil); !bytes.Equal(again, b[:e.Size]) {
+			t.Fatalf("%x is encoded as %x", b[:e.Size], again)
+		}
+		// The accessors must stand any payload.
+		at, _ := e.Time()
+		if stamp, command, err := e.Command(); err == nil && (stamp.Time != at || len(command) != len(e.Payload)-StampBytes) {
+			t.Fatalf("time %d, stamp %+v, command of %d bytes in %d", at, stamp, len(command), len(e.Payload))
+		}
+		if m, err := e.Membership(); err == nil && m.Check() != nil {
+			t.Fatalf("membership %+v is taken, and %v", m, m.Check())
+		}
+	}
+	check(b)
+	if len(b) < EntryHeaderBytes {
+		return
+	}
+	for _, size := range []uint32{uint32(len(b)), u32(b)} {
+		c := bytes.Clone(b)
+		binary.LittleEndian.PutUint32(c, size)
+		end := max(min(int(size), len(c)), EntryHeaderBytes)
+		binary.LittleEndian.PutUint32(c[24:], crc32.Update(Checksum(c[:24]), Castagnoli, c[EntryHeaderBytes:end]))
+		check(c)
+	}
+}
+
+// takePeer decodes a message between members and walks its entries.
+func takePeer(t *testing.T, typ FrameType, b []byte) {
+	m, err := ParsePeer(Frame{Type: typ, Body: b})
+	if err != nil {
+		if !errors.Is(err, ErrMalformed) {
+			t.Fatal(err)
+		}
+		return
+	}
+	if again := AppendPeerFrame(nil, &m); again[4] != byte(typ) || !bytes.Equal(again[FrameHeaderBytes:], b) {
+		t.Fatalf("type %d, %x is encoded as %x", typ, b, again)
+	}
+	if m.From == 0 || len(m.Entries) > 0 && typ != FrameAppend {
+		t.Fatalf("%+v is taken", m)
+	}
+	for rest := m.Entries; len(rest) > 0; { // as a receiver walks them
+		e, err := ParseEntry(rest)
 		if err != nil {
 			return
 		}
-		for rest := res.Items; len(rest) > 0; { // as a client walks them
-			var it Item
-			if it, rest, err = ParseItem(rest); err != nil {
-				return
-			}
-			_ = it
-		}
-	})
-}
-
-func FuzzParseItem(f *testing.F) {
-	seed(f, "item", false)
-	f.Fuzz(func(t *testing.T, b []byte) { canonical(t, "item", b) })
-}
-
-// trail is what an owner saw of one connection.
-type trail struct {
-	t       *testing.T
-	s       Session
-	mode    byte // what the owner does: bit 0 answers requests at once
-	seen    []string
-	failure Code
-}
-
-// feed gives the session what the owner holds and returns what is left.
-func (tr *trail) feed(buf []byte) []byte {
-	for {
-		f, n, err := tr.s.Next(buf)
-		if err != nil {
-			tr.failure = code(err)
-			if tr.failure == 0 || n != 0 {
-				tr.t.Fatalf("%d bytes taken with %v", n, err)
-			}
-			return nil
-		}
-		limit := tr.s.frameLimit()
-		if n == 0 {
-			if need := tr.s.Need(); tr.s.phase != greeted && (need <= len(buf) || need > max(limit, FrameHeaderBytes)) {
-				tr.t.Fatalf("needs %d bytes, has %d, limit %d", need, len(buf), limit)
-			}
-			return buf
-		}
-		tr.seen = append(tr.seen, fmt.Sprintf("%v %x %d %x %x", f.Type, f.Flags, f.ID, f.Trace, f.Body))
-		tr.act(f, n)
-		buf = buf[n:]
+		rest = rest[e.Size:]
 	}
-}
-
-// act is the owner: it opens the session and answers requests.
-func (tr *trail) act(f Frame, n int) {
-	requests, size := tr.s.InFlight()
-	if n != f.Size || requests > tr.s.cfg.Requests || size > tr.s.cfg.Bytes {
-		tr.t.Fatalf("frame of %d bytes took %d, in flight %d requests, %d bytes", f.Size, n, requests, size)
-	}
-	switch {
-	case f.Type == FrameHello && tr.mode&2 != 0:
-		tr.s.Accept(&HelloAck{Version: 1, Features: uint64(tr.mode) >> 2 & FeatureS2})
-	case f.Type == FrameHelloAck:
-		tr.s.Opened()
-	case requests > 0 && tr.mode&1 != 0:
-		tr.s.Replied(n)
-	}
-}
-
-// FuzzSession gives one stream whole, and again cut up at random into a
-// buffer that is overwritten between reads: the owner must see the same.
-func FuzzSession(f *testing.F) {
-	hello := []byte{1, 0, 0, 56, 16, 0, 1, 40, 18, 0, 2, 9, 50, 1, 3, 60}
-	f.Add(hello, uint64(1), byte(3), byte(0b001))
-	f.Add(hello, uint64(2), byte(2), byte(0b001))
-	f.Add([]byte{2, 0, 0, 70, 17, 0, 1, 9, 3, 0, 0, 9}, uint64(3), byte(2), byte(0b000))
-	f.Add([]byte{1, 0, 0, 56, 68, 2, 0, 200, 70, 0, 0, 64}, uint64(4), byte(6), byte(0b011))
-	f.Add([]byte{1, 0, 0, 56, 0, 0, 0, 0}, uint64(5), byte(2), byte(0b001))
-	f.Fuzz(func(t *testing.T, script []byte, cuts uint64, mode, end byte) {
-		cfg := SessionConfig{Side: ClientSide, Accepts: end&1 != 0, Requests: 3, Bytes: 600, MaxFrame: 256}
-		if end&2 != 0 {
-			cfg.Side = PeerSide
-		}
-		stream := play(script)
-		whole := &trail{t: t, s: NewSession(cfg, 0), mode: mode}
-		rest := whole.feed(bytes.Clone(stream))
-
-		cut := &trail{t: t, s: NewSession(cfg, 0), mode: mode}
-		rng := rand.New(rand.NewPCG(cuts, 1))
-		var left []byte
-		for len(stream) > 0 && cut.failure == 0 {
-			n := min(1+rng.IntN(40), len(stream))
-			buf := append(bytes.Clone(left), stream[:n]...)
-			left = bytes.Clone(cut.feed(buf))
-			for i := range buf {
-				buf[i] = 0xdb // whoever still looks at it will notice
-			}
-			stream = stream[n:]
-		}
-		if fmt.Sprint(whole.seen) != fmt.Sprint(cut.seen) || whole.failure != cut.failure {
-			t.Fatalf("whole: %q, code %d\ncut up: %q, code %d", whole.seen, whole.failure, cut.seen, cut.failure)
-		}
-		if cut.failure == 0 && !bytes.Equal(rest, left) {
-			t.Fatalf("%d bytes are left of the whole stream, %d of the one cut up", len(rest), len(left))
-		}
-	})
-}
-
-// play turns a script into a stream: four bytes give a frame's type, flags, id
-// and body size; type zero gives one stray byte instead.
-func play(script []byte) []byte {
-	var stream []byte
-	for ; len(script) >= 4; script = script[4:] {
-		if script[0] == 0 {
-			stream = append(stream, script[1])
-			continue
-		}
-		b := AppendFrame(nil, FrameType(script[0]), uint64(script[2]), make([]byte, script[3]))
-		b[5] = script[1]
-		stream = append(stream, reseal(b)...)
-	}
-	return append(stream, script...)
 }

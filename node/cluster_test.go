@@ -57,7 +57,7 @@ func TestThreeNodesReplicate(t *testing.T) {
 	if err := lead.writeMetrics(&scrape); err != nil {
 		t.Fatal(err)
 	}
-	checkExposition(t, scrape.String())
+	parseExposition(t, scrape.String())
 	other := follower.Status().Name
 	for _, want := range []string{
 		fmt.Sprintf("dnode_raft_peer_lag_entries{peer=%q} 0", other), fmt.Sprintf("dnode_raft_peer_state{peer=%q,state=\"replicate\"} 1", other),
@@ -273,7 +273,7 @@ func TestFoundingWaitsForAll(t *testing.T) {
 		if wrong.published.get().founding == "" {
 			t.Fatal("founded with different lists")
 		}
-		if s := n1.published.get(); s.refused == 0 {
+		if s := n1.published.get(); s.closed[wire.CodeWrongCluster] == 0 {
 			return errors.New("nothing refused")
 		}
 		return nil

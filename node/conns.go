@@ -311,7 +311,6 @@ func (l *loop) hello(c *conn, f wire.Frame) {
 // refused turns a caller away. At most one a second is worth a warning: anybody
 // can call.
 func (l *loop) refused(c *conn, name string, why *wire.Error) {
-	l.counters.refused++
 	level := slog.LevelDebug
 	if l.now-l.warnedAt >= int64(time.Second) {
 		l.warnedAt, level = l.now, slog.LevelWarn
@@ -357,8 +356,7 @@ func (l *loop) message(c *conn, f wire.Frame) {
 	}
 	l.event()
 	if err := l.rep.Peer(c.peer, f); err != nil {
-		l.log.Error("message refused", "event", "peer.nonsense", "peer", c.name, "err", err)
-		l.hangUp(c, refuse(wire.CodeBadRequest, "%v", err))
+		l.refused(c, c.name, refuse(wire.CodeBadRequest, "%v", err))
 	}
 }
 
@@ -400,12 +398,7 @@ func (l *loop) answer(c *conn, f wire.Frame, t wire.FrameType) {
 
 // breach ends a connection that broke the protocol.
 func (l *loop) breach(c *conn, err error) {
-	l.counters.breaches++
 	l.log.Debug("connection broke the protocol", "event", "conn.breach", "from", c.gc.RemoteAddr().String(), "err", err)
-	if !c.session.CanTellWhy() {
-		l.cut(c)
-		return
-	}
 	l.hangUp(c, wire.AsError(err))
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -40,17 +41,18 @@ func (h *histogram) observe(v int64) {
 
 // counters are totals since the start. The loop owns them and copies them out.
 type counters struct {
-	accepted, refused, breaches uint64 // connections
-	dropped                     uint64 // connections closed without a word: there was no room for one
-	acceptFailed                uint64
-	bytesIn, bytesOut           uint64 // clients and incoming peers
-	peerDropped                 uint64 // bytes for links that were down
-	repliesLost                 uint64
-	leaderChanges               uint64
-	answered                    [replica.Kinds][maxCodes]uint64 // code 0: ok
-	closed                      [maxCodes]uint64                // connections told to go, by code
-	turns                       uint64                          // of Run
-	yielded                     uint64                          // times that a connection had to wait for others
+	accepted          uint64 // connections
+	dropped           uint64 // connections closed without a word: there was no room for one
+	linksCut          uint64 // links to members that took nothing
+	acceptFailed      uint64
+	bytesIn, bytesOut uint64 // clients and incoming peers
+	peerDropped       uint64 // bytes for links that were down
+	repliesLost       uint64
+	leaderChanges     uint64
+	answered          [replica.Kinds][maxCodes]uint64 // code 0: ok
+	closed            [maxCodes]uint64                // connections told to go, by code
+	turns             uint64                          // of Run
+	yielded           uint64                          // times that a connection had to wait for others
 }
 
 // snapshot is what a scrape sees: a copy made by the loop, about ten times a
@@ -269,10 +271,10 @@ func (e *exposition) members(s *snapshot) {
 }
 
 func (e *exposition) requests(s *snapshot) {
-	e.head("dnode_requests_total", "counter", "Requests answered, by kind and result.")
+	e.head("dnode_requests_total", "counter", "Requests answered, by kind and by result: ok, or the error's code. busy: a limit was reached; unknown says that a write may have been carried out.")
 	for k := range replica.Kinds {
 		for code := range maxCodes {
-			if v := s.answered[k][code]; v > 0 || code == 0 {
+			if v := s.answered[k][code]; v > 0 || code == 0 || answers(wire.Code(code)) {
 				e.value("dnode_requests_total", fmt.Sprintf("kind=%q,result=%q", replica.Kind(k), resultName(code)), v)
 			}
 		}
@@ -283,31 +285,46 @@ func (e *exposition) requests(s *snapshot) {
 	e.one("dnode_replies_lost_total", "counter", "Replies whose connection was gone.", s.repliesLost)
 }
 
+// answers reports whether a code is known and may be the answer to a request.
+func answers(code wire.Code) bool {
+	return code.NotCarriedOut() || code == wire.CodeUnknown || code == wire.CodeInternal
+}
+
+// closes reports whether a code may be the reason why a connection is closed.
+func closes(code wire.Code) bool {
+	switch code {
+	case wire.CodeUnavailable, wire.CodeBusy, wire.CodeTooLarge, wire.CodeBadRequest, wire.CodeShutdown:
+		return true
+	default:
+		return code.Closes()
+	}
+}
+
+// resultName is the label for a code: its name, in the spelling of metrics.
 func resultName(code int) string {
 	if code == 0 {
 		return "ok"
 	}
-	return wire.Code(code).String()
+	return strings.ReplaceAll(wire.Code(code).String(), " ", "_")
 }
 
 func (e *exposition) connections(s *snapshot) {
 	e.one("dnode_connections", "gauge", "Connections that clients and members have opened.", s.conns)
 	e.one("dnode_connections_accepted_total", "counter", "Connections accepted.", s.accepted)
-	e.one("dnode_connections_refused_total", "counter", "Connections refused for what their hello said.", s.refused)
-	e.one("dnode_connections_breached_total", "counter", "Connections closed because they broke the protocol.", s.breaches)
 	e.one("dnode_connections_dropped_total", "counter", "Connections closed without a word because there were too many at once.", s.dropped)
 	e.one("dnode_accept_failures_total", "counter", "Times that no connection could be accepted, mostly for want of descriptors.", s.acceptFailed)
 	e.one("dnode_connections_yielded_total", "counter", "Times that a connection with much in flight let others go first.", s.yielded)
 	e.one("dnode_connection_bytes", "gauge", "Memory that holds unfinished requests and unread replies of all connections.", s.held)
 	e.one("dnode_connection_bytes_max", "gauge", "The highest value of dnode_connection_bytes so far.", s.heldMost)
-	e.head("dnode_connections_closed_total", "counter", "Connections that were told why they are closed, by reason.")
+	e.head("dnode_connections_closed_total", "counter", "Connections closed by this node, by reason: over a limit, refused for what their hello said, or breaking the protocol.")
 	for code := 1; code < maxCodes; code++ {
-		if v := s.closed[code]; v > 0 {
+		if v := s.closed[code]; v > 0 || closes(wire.Code(code)) {
 			e.value("dnode_connections_closed_total", fmt.Sprintf("reason=%q", resultName(code)), v)
 		}
 	}
 	e.one("dnode_bytes_in_total", "counter", "Bytes received from clients and members.", s.bytesIn)
 	e.one("dnode_bytes_out_total", "counter", "Bytes sent to clients.", s.bytesOut)
+	e.one("dnode_peer_links_cut_total", "counter", "Links cut because the member did not take what was sent to it.", s.linksCut)
 	e.one("dnode_peer_bytes_dropped_total", "counter", "Bytes for members whose link was down.", s.peerDropped)
 }
 

@@ -323,6 +323,7 @@ func (l *loop) say(to wire.NodeID, b []byte) {
 		}
 		k.sent += uint64(len(b))
 		if gc.OutboundBuffered() > l.cfg.Limits.PeerQueueBytes {
+			l.counters.linksCut++
 			l.log.Warn("link cut", "event", "link.overflow", "peer", k.name, "queued_bytes", gc.OutboundBuffered())
 			_ = l.el.Close(gc)
 		}

@@ -211,39 +211,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkExposition(t, body)
-}
-
-// checkExposition checks that every metric of ours has its HELP and TYPE line
-// first, and only once.
-func checkExposition(t *testing.T, body string) {
-	t.Helper()
-	typed := map[string]string{}
-	for line := range strings.SplitSeq(body, "\n") {
-		if rest, ok := strings.CutPrefix(line, "# TYPE dnode_"); ok {
-			name, kind, _ := strings.Cut(rest, " ")
-			if typed[name] != "" {
-				t.Errorf("two TYPE lines for %s", name)
-			}
-			typed[name] = kind
-		}
-		if !strings.HasPrefix(line, "dnode_") {
-			continue
-		}
-		name := strings.TrimPrefix(line[:strings.IndexAny(line, "{ ")], "dnode_")
-		base := name
-		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-			if b, ok := strings.CutSuffix(name, suffix); ok && typed[b] == "histogram" {
-				base = b
-			}
-		}
-		if typed[base] == "" {
-			t.Errorf("no TYPE before %q", line)
-		}
-		if typed[base] == "counter" != strings.HasSuffix(base, "_total") {
-			t.Errorf("%s is a %s", base, typed[base])
-		}
-	}
+	parseExposition(t, body)
 }
 
 func TestConnectionsThatBreakTheRules(t *testing.T) {
@@ -264,8 +232,10 @@ func TestConnectionsThatBreakTheRules(t *testing.T) {
 		}
 		return wire.AppendFrame(nil, wire.FrameHello, 0, wire.AppendHello(nil, &h))
 	}
+	want := map[wire.Code]uint64{}
 	f := func(what, addr string, sent []byte, code wire.Code, text string) {
 		t.Helper()
+		want[code]++
 		c, err := dialRaw(addr)
 		if err != nil {
 			t.Fatal(err)
@@ -312,6 +282,16 @@ func TestConnectionsThatBreakTheRules(t *testing.T) {
 	f("more than was granted", client, append(goodHello(wire.ClientSide, nil), flood...), wire.CodeCredit, "more than the 8 requests")
 	f("silence", client, nil, wire.CodeHelloTimeout, "2s")
 	checkConnectionLimit(t, n)
+	want[wire.CodeConnections]++
+	eventually(t, "reasons to be counted", func() error {
+		s := n.published.get()
+		for code, count := range want {
+			if s.closed[code] != count {
+				return fmt.Errorf("%v: %d counted, want %d", code, s.closed[code], count)
+			}
+		}
+		return nil
+	})
 }
 
 func checkConnectionLimit(t *testing.T, n *Node) {

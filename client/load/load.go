@@ -130,7 +130,7 @@ func (cfg Config) withDefaults() (Config, error) {
 			"%d clients over %d connections leave some without work; give at least as many clients", cfg.Clients, cfg.Conns)},
 		{cfg.KeySize < 0 || cfg.ValueSize < 0 || cfg.Keys < 0 || cfg.Total < 0, "a size or count is negative"},
 		{cfg.Duration < 0 || cfg.WarmUp < 0 || cfg.Timeout < 0 || cfg.ProgressEvery < 0, "a duration is negative"},
-		{cfg.Rate < 0 || cfg.Rate > 1e8, fmt.Sprintf("rate %v is not between 0 and 1e8", cfg.Rate)},
+		{!(cfg.Rate >= 0 && cfg.Rate <= 1e8), fmt.Sprintf("rate %v is not between 0 and 1e8", cfg.Rate)},
 		{cfg.KeySize < keyDigits(cfg.Keys), fmt.Sprintf(
 			"%d keys need at least %d bytes each, the key size is %d", cfg.Keys, keyDigits(cfg.Keys), cfg.KeySize)},
 	} {

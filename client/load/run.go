@@ -186,8 +186,8 @@ func (r *run) fill(ctx context.Context) error {
 		return err
 	}
 	if n := st.failures.Load(); n > maxFillFailures {
-		codes := r.result().ErrorsByCode
-		return fmt.Errorf("cannot run load: writing the keys to read failed %d times: %v", n, codes)
+		res := r.result()
+		return fmt.Errorf("cannot run load: writing the keys to read failed %d times: %s", n, strings.Join(res.Codes(), ", "))
 	}
 	for _, l := range r.lanes {
 		l.reset()

@@ -76,8 +76,12 @@ func (f *benchFlags) run(cmd *cobra.Command, con *console) error {
 	if cfg.KeySize < 1 || cfg.ValueSize < 1 {
 		return usagef("--key-size and --val-size must be above zero")
 	}
-	if cfg.ValueSize > maxValueBytes || cfg.KeySize > maxValueBytes {
-		return usagef("--key-size %d and --val-size %d are too large: both together may be about %d", cfg.KeySize, cfg.ValueSize, maxValueBytes)
+	if cfg.Total < 0 || cfg.WarmUp < 0 {
+		return usagef("--total and --warm-up must not be negative")
+	}
+	var none client.Batch
+	if none.Put(strings.Repeat("k", min(cfg.KeySize, maxValueBytes)), make([]byte, min(cfg.ValueSize, 2*maxValueBytes))); none.Len() == 0 {
+		return usagef("--key-size %d and --val-size %d are too large: a key may have 4096 bytes, both together about %d", cfg.KeySize, cfg.ValueSize, maxValueBytes)
 	}
 	cfg.Endpoints, cfg.Timeout = f.to.endpoints, f.to.timeout
 	cfg.Consistency = f.level.options(&f.to).Consistency

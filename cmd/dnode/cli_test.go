@@ -186,7 +186,13 @@ func TestMistakes(t *testing.T) {
 	f("gett x", `no command "gett" (did you mean "get"?)`)
 	f("nonsense", `no command "nonsense"; "dnode --help" lists them`)
 	f("--nonsense", "unknown flag --nonsense")
-	f("get", `dnode get takes KEY, got 0 arguments; see "dnode get --help"`)
+	f("help gett", `no command "gett" (did you mean "get"?); "dnode --help" lists them`)
+	f("help wal lss", `no command "lss" (did you mean "ls"?); "dnode wal --help" lists them`)
+	f("completion bosh", `no command "bosh" (did you mean "bash"?); "dnode completion --help" lists them`)
+	f("completion", `"dnode completion" needs one of bash, fish`)
+	f("completion bash x", `"dnode completion bash" takes no arguments, got 1`)
+	f("get", `"dnode get" takes KEY, got 0; see "dnode get --help"`)
+	f("wal", `"dnode wal" needs one of dump, ls, verify; see "dnode wal --help"`)
 	f("put k", "takes KEY VALUE")
 	f("cas k v", "takes KEY OLD NEW")
 	f("cas --absent k a b", "takes KEY NEW")
@@ -206,7 +212,12 @@ func TestMistakes(t *testing.T) {
 	f("bench put --key-size 0", "--key-size and --val-size must be above zero")
 	f("bench put --val-size 0", "--key-size and --val-size must be above zero")
 	f("bench put --val-size 2000000", "too large")
+	f("bench put --key-size 4097", "--key-size 4097 and --val-size 256 are too large")
+	f("bench put --val-size 1048576", "too large")
+	f("bench put --total -1", "--total and --warm-up must not be negative")
+	f("bench put --rate NaN", "rate NaN is not between 0 and 1e8")
 	f("status now", "takes no arguments")
+	f("status -o raw", "none of table, json") // typed, unlike the variable
 	f("version -o raw", "none of table, json")
 }
 
@@ -219,6 +230,9 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	f("PATH=x DNODE_OUTPUT=json", "version", 0, "")
+	f("DNODE_OUTPUT=raw", "version", 0, "") // meant for get
+	f("DNODE_LOG_FORMAT=loud", "serve", exitUsage, `DNODE_LOG_FORMAT="loud"`)
+	f("DNODE_DATA_DIR=", "serve", exitUsage, `--data-dir is empty; leave it out (and DNODE_DATA_DIR unset) for ./dnode-data`)
 	f("DNODE_OUTPUT=yaml", "version", exitUsage, `environment variable DNODE_OUTPUT="yaml": "yaml" is none of table, json`)
 	f("DNODE_OUTPUT=yaml", "version -o table", 0, "") // the flag wins
 	f("DNODE_TIMEOUT=soon", "get k", exitUsage, `environment variable DNODE_TIMEOUT="soon"`)

@@ -35,11 +35,22 @@ func applyEnv(cmd *cobra.Command, con *console) error {
 		if !ok || f.Changed || f.Name == "help" || f.Name == "version" || err != nil {
 			return
 		}
-		if e := cmd.Flags().Set(f.Name, value); e != nil {
+		if e := cmd.Flags().Set(f.Name, value); e != nil && !meantForAnother(cmd.Root(), f, value) {
 			err = usagef("environment variable %s=%q: %v", variable(f.Name), value, cause(e))
 		}
 	})
 	return err
+}
+
+// meantForAnother reports whether another command takes a word that this flag
+// does not know: its variable serves them all, and is left alone here.
+func meantForAnother(root *cobra.Command, flag *pflag.Flag, value string) bool {
+	found := false
+	eachFlag(root, func(f *pflag.Flag) {
+		c, ok := f.Value.(*choice)
+		found = found || ok && f.Name == flag.Name && slices.Contains(c.words, value)
+	})
+	return found
 }
 
 // cause returns what a flag's value itself has to say.

@@ -358,6 +358,11 @@ func TestServeRefuses(t *testing.T) {
 	defer taken.Close()
 	f(exitUsage, `client address "nonsense" to listen on: use host:port`, "--listen", "nonsense")
 	f(exitUsage, "--cluster", "--cluster", "n1")
+	f(exitUsage, "--data-dir is empty", "--data-dir", "")
+	f(exitUsage, "--name is empty", "--name", "")
+	f(exitUsage, "--listen is empty", "--listen", "")
+	f(exitUsage, "--peer-listen is empty", "--peer-listen", "")
+	f(exitOther, "not a directory", "--data-dir", os.Args[0], "--listen", ports[0], "--peer-listen", ports[1])
 	f(exitUsage, `this node's name "n1" is not in the cluster list`, "--name", "n1", "--cluster", "n2="+ports[0]+",n3="+ports[1])
 	f(exitOther, "address already in use", "--listen", taken.Addr().String(), "--peer-listen", ports[0])
 }

@@ -72,8 +72,29 @@ func newRoot(con *console) *cobra.Command {
 	root.SetCompletionCommandGroupID(groupTools)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	checkArguments(root)
 	nameVariables(root)
 	return root
+}
+
+// checkArguments makes the commands that come with the parser refuse as ours do.
+func checkArguments(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if at, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return unknownCommand(at, rest[0])
+				}
+				return nil
+			}
+		case "completion":
+			c.Args, c.RunE = cobra.ArbitraryArgs, needsOne
+			for _, shell := range c.Commands() {
+				shell.Args = takes("")
+			}
+		}
+	}
 }
 
 // examples joins command lines as the help shows them.
@@ -81,21 +102,21 @@ func examples(lines ...string) string { return "  " + strings.Join(lines, "\n  "
 
 // family returns a command that only holds others.
 func family(use, group, short string, cmds ...*cobra.Command) *cobra.Command {
-	names := make([]string, 0, len(cmds))
-	for _, c := range cmds {
-		names = append(names, c.Name())
-	}
-	f := &cobra.Command{
-		Use: use, Short: short, GroupID: group, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return usagef("%s needs one of %s; see %q", cmd.CommandPath(), strings.Join(names, ", "), cmd.CommandPath()+" --help")
-		},
-	}
+	f := &cobra.Command{Use: use, Short: short, GroupID: group, Args: cobra.ArbitraryArgs, RunE: needsOne}
 	f.AddCommand(cmds...)
 	return f
+}
+
+// needsOne is what a command that only holds others says when it is called.
+func needsOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return usagef("%q needs one of %s; see %q", cmd.CommandPath(), strings.Join(names, ", "), cmd.CommandPath()+" --help")
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
@@ -117,7 +138,7 @@ func takes(want string) cobra.PositionalArgs {
 		if n == 0 {
 			what = "takes no arguments"
 		}
-		return usagef("%s %s, got %d arguments; see %q", cmd.CommandPath(), what, len(args), cmd.CommandPath()+" --help")
+		return usagef("%q %s, got %d; see %q", cmd.CommandPath(), what, len(args), cmd.CommandPath()+" --help")
 	}
 }
 

@@ -43,7 +43,14 @@ func newServe(con *console) *cobra.Command {
 			"dnode serve --data-dir data/n1 --listen 127.0.0.1:7500 --peer-listen 127.0.0.1:7501 --http 127.0.0.1:7502",
 			"dnode serve --name n1 --cluster n1=10.0.0.1:7401,n2=10.0.0.2:7401,n3=10.0.0.3:7401 --listen 10.0.0.1:7400 --peer-listen 10.0.0.1:7401",
 		),
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), con) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"name", "data-dir", "listen", "peer-listen"} {
+				if flag := cmd.Flags().Lookup(name); flag.Value.String() == "" {
+					return usagef("--%s is empty; leave it out (and %s unset) for %s", name, variable(name), flag.DefValue)
+				}
+			}
+			return f.run(cmd.Context(), con)
+		},
 	}
 	c := &f.cfg
 	cmd.Flags().StringVar(&c.Name, "name", node.DefaultName, "this node's name, unique in the cluster")

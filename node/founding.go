@@ -73,7 +73,7 @@ func (s *self) greet(port wire.Side, h *wire.Hello) (wire.NodeID, *wire.Error) {
 		return 0, refuse(wire.CodeUnexpected, "this is the client port of %s; members connect to %s", s.name, s.peerAddr)
 	}
 	if s.leaving {
-		return 0, refuse(wire.CodeShutdown, "%s is shutting down", s.name)
+		return 0, refuse(wire.CodeShutdown, "%s is shutting down: use another node", s.name)
 	}
 	if h.To != "" && h.To != s.name {
 		return 0, refuse(wire.CodeWrongIdentity, "you called %q, this is %q: check the addresses of both", h.To, s.name)
@@ -103,10 +103,10 @@ func (s *self) greetPeer(h *wire.Hello) (wire.NodeID, *wire.Error) {
 	}
 	m := s.members.FindName(h.Name)
 	if m == nil {
-		return 0, refuse(wire.CodeWrongIdentity, "%s (replica %s) is not a member that %s knows in cluster %s: %s", h.Name, h.Replica, s.name, s.cluster, memberNames(s.members))
+		return 0, refuse(wire.CodeWrongIdentity, "%s (replica %s) is not a member that %s knows in cluster %s: %s; check its name and the peer addresses", h.Name, h.Replica, s.name, s.cluster, memberNames(s.members))
 	}
 	if !sameReplica(m, h.Replica) {
-		return 0, refuse(wire.CodeWrongIdentity, "%s comes as replica %s, cluster %s knows it as replica %s: its data folder was replaced", h.Name, h.Replica, s.cluster, m.Replica)
+		return 0, refuse(wire.CodeWrongIdentity, "%s comes as replica %s, cluster %s knows it as replica %s: its data folder was replaced; bring the old folder back", h.Name, h.Replica, s.cluster, m.Replica)
 	}
 	return m.ID, nil
 }
@@ -122,13 +122,13 @@ func sameReplica(m *wire.Member, id wire.ReplicaID) bool {
 func (s *self) greetFresh(h *wire.Hello) (wire.NodeID, *wire.Error) {
 	m := s.members.FindName(h.Name)
 	if m == nil {
-		return 0, refuse(wire.CodeNotFresh, "%s (replica %s) is fresh, but %s is already in cluster %s, which has no member of that name: %s", h.Name, h.Replica, s.name, s.clusterText(), memberNames(s.members))
+		return 0, refuse(wire.CodeNotFresh, "%s (replica %s) is fresh, but %s is already in cluster %s, which has no member of that name: %s; check its name and the peer addresses", h.Name, h.Replica, s.name, s.clusterText(), memberNames(s.members))
 	}
 	if !sameReplica(m, h.Replica) {
 		return 0, refuse(wire.CodeNotFresh, "%s is fresh as replica %s, but %s is already in cluster %s, which knows it as replica %s: its data folder was lost: bring back that very folder, not an older copy; without it %s stays out, and a majority of the others goes on without it", h.Name, h.Replica, s.name, s.clusterText(), m.Replica, h.Name)
 	}
 	if have := membersHash(s.members); h.Bootstrap != have {
-		return 0, refuse(wire.CodeWrongCluster, "%s was given another list of members than cluster %s has: %s", h.Name, s.clusterText(), memberNames(s.members))
+		return 0, refuse(wire.CodeWrongCluster, "%s was given another list of members than cluster %s has: %s; use the same list on every node", h.Name, s.clusterText(), memberNames(s.members))
 	}
 	return m.ID, nil
 }
@@ -175,20 +175,20 @@ func (s *self) checkAck(to string, a *wire.HelloAck) error {
 		return refuse(wire.CodeWrongIdentity, "called %q, but %q answered: check the peer address", to, a.Name)
 	}
 	if !s.cluster.IsZero() && !a.Cluster.IsZero() && a.Cluster != s.cluster {
-		return refuse(wire.CodeWrongCluster, "%s answered from cluster %s, this node belongs to %s", to, a.Cluster, s.cluster)
+		return refuse(wire.CodeWrongCluster, "%s answered from cluster %s, this node belongs to %s: check the peer addresses of both", to, a.Cluster, s.cluster)
 	}
 	if s.members == nil {
 		if !a.Cluster.IsZero() && !a.Member {
-			return refuse(wire.CodeNotFresh, "%s belongs to cluster %s, which this fresh node (replica %s) is no member of", to, a.Cluster, s.replica)
+			return refuse(wire.CodeNotFresh, "%s belongs to cluster %s, which this fresh node (replica %s) is no member of: check the peer addresses, or bring its old data folder back", to, a.Cluster, s.replica)
 		}
 		return nil
 	}
 	m := s.members.FindName(to)
 	if m == nil {
-		return refuse(wire.CodeWrongIdentity, "%s is not a member of cluster %s", to, s.cluster)
+		return refuse(wire.CodeWrongIdentity, "%s is not a member of cluster %s: check the peer addresses", to, s.cluster)
 	}
 	if !sameReplica(m, a.Replica) {
-		return refuse(wire.CodeWrongIdentity, "%s answered as replica %s, cluster %s knows it as replica %s: its data folder was replaced", to, a.Replica, s.clusterText(), m.Replica)
+		return refuse(wire.CodeWrongIdentity, "%s answered as replica %s, cluster %s knows it as replica %s: its data folder was replaced; bring the old folder back", to, a.Replica, s.clusterText(), m.Replica)
 	}
 	return nil
 }

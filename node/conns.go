@@ -303,6 +303,7 @@ func (l *loop) hello(c *conn, f wire.Frame) {
 		l.conns.greeted(c)
 		c.name, c.replica, c.peer = h.Name, h.Replica, id
 		l.replaceIncoming(c)
+		l.hint(h.Name, h.PeerAddr)
 	}
 	l.scratch = wire.AppendHelloAck(l.scratch[:0], &ack)
 	l.conns.append(c, wire.AppendFrame(nil, wire.FrameHelloAck, f.ID, l.scratch))

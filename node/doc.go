@@ -119,6 +119,11 @@
 // turn. The hello checks who answers, so a cluster that moved finds itself again
 // by its new list, without a change of its configuration.
 //
+// 2026-11-23: a member that calls is also tried at the address that it tells, so
+// that one node can move alone. Rejected: taking it into the configuration, which
+// is an entry of the log; and believing it before the configuration, for anybody
+// can say a member's name.
+//
 // 2026-11-23: the beginning of a request waits here, not in gnet's ring buffers.
 // Their pool hands out the size that was used most: after 42,000 large requests
 // each connection's first byte would take as much as one of those.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,9 @@ type link struct {
 	name string
 	stop context.CancelFunc
 	lost chan struct{} // loop to goroutine: the connection is gone; capacity 1
+	// told is the address that the member gave when it last called, nil if it did
+	// not. The loop sets it.
+	told atomic.Pointer[string]
 
 	// Owned by the loop.
 	id   wire.NodeID // zero while founding
@@ -122,18 +126,49 @@ func (k *link) once(ctx context.Context, attempt int) error {
 	return k.enroll(ctx, tcp, ack)
 }
 
-// address picks where to dial: what the configuration says, and now and then,
-// if it differs, what the command line says, for members that have moved. The
+// address picks where to dial, in turn: what the configuration says, and for
+// members that have moved what the command line and the member itself say. The
 // hello makes sure that it is the right one.
 func (k *link) address(attempt int) string {
 	s := k.n.self.Load()
-	listed := s.list[k.name]
+	var at [3]string
+	n := 0
+	add := func(addr string) {
+		if addr != "" && !slices.Contains(at[:n], addr) {
+			at[n] = addr
+			n++
+		}
+	}
+	add(k.configured(s))
+	add(s.list[k.name])
+	if told := k.told.Load(); told != nil {
+		add(*told)
+	}
+	return at[attempt%max(1, n)]
+}
+
+// configured returns the member's address in the configuration, if there is one.
+func (k *link) configured(s *self) string {
 	if s.members != nil {
-		if m := s.members.FindName(k.name); m != nil && (listed == "" || attempt%2 == 0) {
+		if m := s.members.FindName(k.name); m != nil {
 			return m.PeerAddr
 		}
 	}
-	return listed
+	return ""
+}
+
+// hint notes where a member that has called says that it can be called. That is
+// no configuration: it is one more address to try, as long as this node runs.
+func (l *loop) hint(name, addr string) {
+	for _, k := range l.links {
+		if k.name != name || addr == "" {
+			continue
+		}
+		before := k.told.Swap(&addr)
+		if have := k.configured(l.self); have != "" && have != addr && (before == nil || *before != addr) {
+			l.log.Warn("a member calls from another address than the cluster has for it: it is tried there, too; give every node the new address in its list", "event", "link.moved", "peer", name, "cluster_has", have, "told", addr)
+		}
+	}
 }
 
 // greet says hello and reads exactly the answer. An error frame is returned as

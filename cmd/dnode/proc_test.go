@@ -223,6 +223,16 @@ func (c *cluster) leader(cl *client.Client) *clusterNode {
 	}
 }
 
+// index says which node it is.
+func (c *cluster) index(n *clusterNode) int {
+	for i := range c.nodes {
+		if c.nodes[i] == n {
+			return i
+		}
+	}
+	panic("BUG: a node of another cluster")
+}
+
 // pause waits a little between two looks, and fails the test when ctx ends.
 func pause(ctx context.Context, t *testing.T) {
 	t.Helper()

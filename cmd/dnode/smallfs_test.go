@@ -128,16 +128,6 @@ func clusterOn(t *testing.T, disks ...*smallFS) *cluster {
 	return c
 }
 
-// index says which node it is.
-func (c *cluster) index(n *clusterNode) int {
-	for i := range c.nodes {
-		if c.nodes[i] == n {
-			return i
-		}
-	}
-	panic("BUG: a node of another cluster")
-}
-
 // page returns the code and text of an admin page.
 func (n *clusterNode) page(t *testing.T, path string) (int, string) {
 	t.Helper()

@@ -124,7 +124,9 @@ type places struct {
 }
 
 // placesFor divides a limit on open files. What is not for clients is kept even
-// if they ask for all there is: the log must never lack a descriptor.
+// if they ask for all there is: the log must never lack a descriptor. It is the
+// limit of the whole process: who embeds a node, or several, and needs many
+// descriptors of its own sets Limits.Connections lower.
 func placesFor(files uint64, clients int) (places, error) {
 	if files < minFiles {
 		return places{}, fmt.Errorf("the limit on open files is %d, too few for log, members and clients: a node needs at least %d, and %d for %d connections; raise it with ulimit -n",

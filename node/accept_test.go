@@ -278,10 +278,7 @@ func TestManyHTTPConnections(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
-	eventually(t, "the oldest to be closed", func() error {
-		if files := openFiles(t) - before - count; files > maxHTTPConns+2 {
-			return fmt.Errorf("%d descriptors", files)
-		}
-		return nil
-	})
+	if files := openFiles(t) - before - count; files > 2*maxHTTPConns { // now, not when they have timed out
+		t.Errorf("%d descriptors", files)
+	}
 }

@@ -342,7 +342,7 @@ func (l *loop) identifyPeers() {
 		}
 		m := l.self.members.FindName(c.name)
 		if m == nil || !sameReplica(m, c.replica) {
-			l.refused(c, c.name, refuse(wire.CodeWrongIdentity, "%s (replica %s) is not a member that %s knows: %s", c.name, c.replica, l.self.name, memberNames(l.self.members)))
+			l.refused(c, c.name, refuse(wire.CodeWrongIdentity, "%s (replica %s) is not a member that %s knows: %s; check its name and the peer addresses", c.name, c.replica, l.self.name, memberNames(l.self.members)))
 			continue
 		}
 		c.peer = m.ID
@@ -374,7 +374,7 @@ func (l *loop) request(c *conn, f wire.Frame) {
 		l.scratch = wire.AppendStatus(l.scratch[:0], &st)
 		l.answer(c, f, wire.FrameStatusReply)
 	case l.rep == nil:
-		e := refuse(wire.CodeUnavailable, "the cluster is being founded: %s", l.foundingText())
+		e := refuse(wire.CodeUnavailable, "the cluster is being founded: %s; start them, and see that they reach each other", l.foundingText())
 		e.RetryAfterMs = 200
 		l.answerError(c, f, e)
 	default:
@@ -492,7 +492,7 @@ func (l *loop) sweep() {
 		switch {
 		case c == nil:
 		case c.state == connHello && c.session.Expired(l.now):
-			l.hangUp(c, refuse(wire.CodeHelloTimeout, "no hello within %v", time.Duration(wire.HelloTimeoutNanos)))
+			l.hangUp(c, refuse(wire.CodeHelloTimeout, "no hello within %v: the caller speaks first", time.Duration(wire.HelloTimeoutNanos)))
 		case c.state == connClosing && l.now >= c.until:
 			l.cut(c)
 		}

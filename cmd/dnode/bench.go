@@ -103,7 +103,7 @@ func (f *benchFlags) run(cmd *cobra.Command, con *console) error {
 		return err
 	}
 	if res.Ops == 0 {
-		return &exitError{exitUnavailable, fmt.Errorf("not one operation succeeded: %s", strings.Join(res.Codes(), ", "))}
+		return &exitError{exitUnavailable, fmt.Errorf(`not one operation succeeded: %s; "dnode status" shows the nodes`, strings.Join(res.Codes(), ", "))}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,54 +181,134 @@ func TestAnswerForAnotherKey(t *testing.T) {
 	}
 }
 
-// FuzzHostileServer lets a node answer with any bytes at all: nothing panics
-// or hangs, and no call succeeds with what was not an answer to it. The first
-// byte of the input says how: raw bytes, or bodies in well-formed frames.
+// hostileBytes is a node that answers with bytes of the fuzzer's: how stands in
+// modes, used over and over. It knows which writes reached it, and which of
+// them it has properly refused.
+type hostileBytes struct {
+	mu       sync.Mutex
+	modes    []byte
+	data     []byte
+	frames   int
+	reached  map[string]int  // writes by key, but for those properly refused
+	answered map[string]bool // writes by key, by an answer of their type
+}
+
+func (h *hostileBytes) answer(f wire.Frame) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	mode := h.modes[h.frames%len(h.modes)] % 10
+	h.frames++
+	b := h.say(f, mode)
+	if f.Type != wire.FrameWrite {
+		return b
+	}
+	carriedOut := true
+	for rest := b; ; {
+		a, err := wire.ParseFrame(rest, wire.MaxFrameBytes)
+		if err != nil {
+			break
+		}
+		rest = rest[a.Size:]
+		if a.ID == f.ID {
+			carriedOut = !refuses(a)
+			h.answered[keyOf(f)] = h.answered[keyOf(f)] || a.Type == wire.FrameWriteReply
+			break
+		}
+	}
+	if carriedOut {
+		h.reached[keyOf(f)]++
+	}
+	return b
+}
+
+// refuses reports whether the answer to a write says, as it should be said,
+// that it was not carried out.
+func refuses(f wire.Frame) bool {
+	if e, err := wire.ParseError(f.Body); f.Type == wire.FrameError && err == nil {
+		return e.Code.NotCarriedOut()
+	}
+	_, result, err := wire.ParseReply(f.Body)
+	return f.Type == wire.FrameWriteReply && err == nil && len(result) == 3 && wire.Status(result[0]) == wire.StatusRefused && result[1]|result[2] != 0
+}
+
+func (h *hostileBytes) say(f wire.Frame, mode byte) []byte {
+	status := f.Type == wire.FrameStatus
+	switch {
+	case mode == 0:
+		return append([]byte{}, h.data...)
+	case f.Type == wire.FrameHello && mode == 1:
+		return wire.AppendFrame(nil, wire.FrameHelloAck, 0, h.data)
+	case f.Type == wire.FrameHello:
+		return nil // a good one
+	case status && mode != 2 && mode < 7:
+		return leaderStatus(f)
+	case mode == 4:
+		return wire.AppendFrame(nil, wire.FrameError, f.ID, h.data)
+	case mode == 5: // behind a header that promises more
+		b := wire.AppendFrame(nil, f.Type+1, f.ID, h.data)
+		binary.LittleEndian.PutUint32(b, 1<<20)
+		binary.LittleEndian.PutUint32(b[20:], wire.Checksum(b[:20]))
+		return b
+	case mode == 6: // two in one, the second to nobody
+		return wire.AppendFrame(wire.AppendFrame(nil, f.Type+1, f.ID, h.data), f.Type+1, f.ID+1, h.data)
+	case mode == 7:
+		return []byte{}
+	case mode == 9 && len(h.data) > 0: // of another type
+		return wire.AppendFrame(nil, wire.FrameType(h.data[0]), f.ID, h.data[1:])
+	case mode == 8: // the connection is over
+		return wire.AppendFrame(nil, wire.FrameError, 0, h.data)
+	default:
+		return wire.AppendFrame(nil, f.Type+1, f.ID, h.data)
+	}
+}
+
+// honestly checks how a write ended.
+func (h *hostileBytes) honestly(t *testing.T, key string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if (err == nil || errors.Is(err, ErrConditionFailed)) && !h.answered[key] {
+		t.Errorf("%s was not answered, and ended with %v", key, err)
+	}
+	if n := h.reached[key]; n > 0 && err != nil && !OutcomeUnknown(err) && !errors.Is(err, ErrConditionFailed) || n > 1 {
+		t.Errorf("%s was sent %d times without being refused, and ended with %v", key, n, err)
+	}
+}
+
+// FuzzHostileServer lets a node answer with any bytes at all, raw or as bodies
+// in well-formed frames: nothing panics, hangs or is left behind, no call
+// succeeds with what was not an answer to it, and no write that may have been
+// carried out is called failed.
 func FuzzHostileServer(f *testing.F) {
 	ack := wire.AppendHelloAck(nil, &wire.HelloAck{Version: 1, MaxFrame: 1 << 20, Requests: 4, Bytes: 1 << 20})
 	item := wire.AppendItem([]byte{9, 0, 0, 0, 0, 0, 0, 0, 0}, wire.Item{Key: []byte("k"), Value: []byte("v"), ModRevision: 3})
 	f.Add([]byte{0}, []byte("hello"))
 	f.Add([]byte{0}, wire.AppendFrame(nil, wire.FrameHelloAck, 0, ack))
+	f.Add([]byte{3, 0}, wire.AppendFrame(nil, wire.FrameWriteReply, 1<<32, item))
 	f.Add([]byte{1}, ack)
 	f.Add([]byte{2}, wire.AppendStatus(nil, &wire.NodeStatus{Role: 1, State: 1, Leader: 2, Members: []wire.Member{
 		{ID: 2, Name: "n2", Role: wire.Voter, PeerAddr: "a:1", ClientAddr: "b:1"},
 	}}))
 	f.Add([]byte{3}, item)
 	f.Add([]byte{3}, append(wire.AppendReplyHeader(nil, 9), 0, 1, 1, 0, 0, 0))
-	f.Add([]byte{3}, append(wire.AppendReplyHeader(nil, 9), 2, 1))
-	f.Add([]byte{4}, wire.AppendError(nil, &wire.Error{Code: wire.CodeNotLeader, Leader: "x:1"}))
-	f.Add([]byte{4}, wire.AppendError(nil, &wire.Error{Code: wire.CodeBusy, RetryAfterMs: 1 << 31}))
-	f.Fuzz(func(t *testing.T, mode, data []byte) {
-		if len(mode) == 0 {
+	f.Add([]byte{3, 5, 3, 6, 3, 7}, append(wire.AppendReplyHeader(nil, 9), 2, 1))
+	refusal := wire.AppendError(nil, &wire.Error{Code: wire.CodeNotLeader, Leader: "x:1"})
+	f.Add([]byte{4}, refusal)
+	f.Add([]byte{3, 3, 8, 4, 7}, refusal)
+	f.Add([]byte{4, 3}, wire.AppendError(nil, &wire.Error{Code: wire.CodeBusy, RetryAfterMs: 1 << 31}))
+	f.Add([]byte{9}, append([]byte{byte(wire.FrameReadReply), 9, 0, 0, 0, 0, 0, 0, 0}, 0))
+	f.Add([]byte{3, 4}, wire.AppendError(nil, &wire.Error{Code: wire.CodeUnknown}))
+	f.Fuzz(func(t *testing.T, modes, data []byte) {
+		if len(modes) == 0 {
 			return
 		}
-		answer := func(f wire.Frame) []byte {
-			switch {
-			case mode[0]%5 == 0:
-				return append([]byte{}, data...)
-			case f.Type == wire.FrameHello && mode[0]%5 == 1:
-				return wire.AppendFrame(nil, wire.FrameHelloAck, 0, data)
-			case f.Type == wire.FrameHello:
-				return nil
-			case f.Type == wire.FrameStatus && mode[0]%5 != 2:
-				return leaderStatus(f)
-			case mode[0]%5 == 4:
-				return wire.AppendFrame(nil, wire.FrameError, f.ID, data)
-			default:
-				return wire.AppendFrame(nil, f.Type+1, f.ID, data)
-			}
-		}
 		synctest.Test(t, func(t *testing.T) { // a second of waiting costs nothing in here
-			if err := hostileQuick(answer); err == nil {
-				t.Fatalf("a call for a key that is not in the answer succeeded")
-			}
+			underBytes(t, &hostileBytes{modes: modes, data: data, reached: make(map[string]int), answered: make(map[string]bool)})
 		})
 	})
 }
 
-// hostileQuick runs one call of each kind and returns nil if the get of a key
-// that no answer can hold succeeded.
-func hostileQuick(answer func(f wire.Frame) []byte) error {
+// underBytes makes a call of each kind.
+func underBytes(t *testing.T, h *hostileBytes) {
 	life, stop := context.WithCancel(context.Background())
 	defer stop()
 	ctx, cancel := context.WithTimeout(life, time.Second)
@@ -235,23 +316,32 @@ func hostileQuick(answer func(f wire.Frame) []byte) error {
 	c, err := Open(ctx, Config{Endpoints: []string{"n1:1"}, Dial: func(context.Context, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		context.AfterFunc(life, func() { theirs.Close() })
-		go serveHostile(theirs, answer)
+		go serveHostile(theirs, h.answer)
 		return ours, nil
 	}})
 	if err != nil {
-		return err
+		return
 	}
 	defer c.Close()
-	_, _ = c.Put(ctx, "k", nil)
-	_, _ = c.CompareAndSet(ctx, "k", Absent(), nil)
+	_, err = c.Put(ctx, "k", nil)
+	h.honestly(t, "k", err)
+	_, err = c.CompareAndSet(ctx, "l", Absent(), nil)
+	h.honestly(t, "l", err)
 	var b Batch
-	b.Delete("k")
-	_, _ = c.Batch(ctx, &b)
+	b.Delete("m")
+	_, err = c.Batch(ctx, &b)
+	h.honestly(t, "m", err)
 	_, _ = c.ScanPage(ctx, Range{})
 	_, _ = c.Count(ctx, Range{})
 	_, _ = c.Status(ctx, "")
-	_, err = c.Get(ctx, "a key that no answer can hold: it is far too unlikely")
-	return err
+	it, err := c.Get(ctx, "k")
+	if err == nil && it.Key != "k" || OutcomeUnknown(err) {
+		t.Errorf("get k: %q, %v", it.Key, err)
+	}
+	if _, err = c.Get(ctx, "a key that no answer can hold: it is far too unlikely"); err == nil || OutcomeUnknown(err) {
+		t.Errorf("a get of a key that is not in the answer: %v", err)
+	}
+	nothingHeld(t, c)
 }
 
 // Invented leaders do not fill the client's memory, nor make it dial all of

@@ -311,10 +311,51 @@ func underLies(t *testing.T, data []byte, ended map[string]int) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("calls ended %v after their time was over", took-2*time.Second)
 	}
+	nothingHeld(t, c)
+}
+
+// nothingHeld checks what a client holds when no call is made: nothing but its
+// own questions, whose credits add up, and buffers of a frame or two.
+func nothingHeld(t *testing.T, c *Client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.nodes) > len(c.ring)+maxNodes {
 		t.Errorf("%d nodes are remembered", len(c.nodes))
+	}
+	if c.pending != 0 || c.heldBytes != 0 {
+		t.Errorf("%d calls of %d bytes are counted", c.pending, c.heldBytes)
+	}
+	left := func(where string, q *call) {
+		if q != nil && !q.once {
+			t.Errorf("a call is left %s: %s of phase %d", where, q.op, q.phase)
+		}
+	}
+	for q := c.active.first; q != nil; q = q.active.next {
+		left("active", q)
+	}
+	left("parked", c.parked.first)
+	for addr, n := range c.nodes {
+		left("queued at "+addr, n.queue.first)
+		k := n.conn
+		if k == nil {
+			continue
+		}
+		used, size, free := 0, 0, 0
+		for i := k.free; i > 0; i = k.slots[i-1].next {
+			free++
+		}
+		for i := range k.slots {
+			if s := &k.slots[i]; s.used {
+				used, size = used+1, size+s.bytes
+				left("in flight to "+addr, s.call)
+			}
+		}
+		if used != k.inFlight || size != k.bytes || used+free != len(k.slots) {
+			t.Errorf("%d requests of %d bytes in flight, counted %d, %d; %d of %d slots free", used, size, k.inFlight, k.bytes, free, len(k.slots))
+		}
+		if len(k.buf) > 2*wire.MaxFrameBytes || cap(k.pending)+cap(k.spare) > wire.MaxConnBytes {
+			t.Errorf("buffers of %d, %d, %d bytes", len(k.buf), cap(k.pending), cap(k.spare))
+		}
 	}
 }
 

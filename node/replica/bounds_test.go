@@ -100,6 +100,15 @@ func TestRepliesOfOneBatchAreBounded(t *testing.T) {
 	if b.most > 9*mib+1000 || turns < 10 {
 		t.Errorf("%d bytes of replies in one batch, %d batches", b.most, turns)
 	}
+	frames, b.most = nil, 0
+	for id := uint64(200); id < 220; id++ {
+		frames = append(frames, getFrame(id, wire.Linearizable, "k"))
+	}
+	for b.turn(frames...); b.more; b.turn() {
+	}
+	if _, last := b.got[219]; b.most > 9*mib+1000 || !last {
+		t.Errorf("%d bytes of reads in one batch, the last answered %v", b.most, last)
+	}
 }
 
 // Whoever feeds requests is told when a batch has enough replies.
@@ -136,9 +145,12 @@ func TestUnappliedWritesAreBounded(t *testing.T) {
 			id++
 			frames = append(frames, writeFrame(id, put("k", value)))
 		}
-		last := b.rep.Raft().Status().Last
+		before := b.rep.Raft().Status()
 		b.turn(frames...)
 		st := b.rep.Raft().Status()
+		if n := st.Applied - before.Applied; n > 2 {
+			t.Fatalf("%d entries of 1 MiB applied in one batch", n)
+		}
 		refused := 0
 		for _, f := range frames {
 			e, ok := b.got[f.ID]
@@ -150,8 +162,8 @@ func TestUnappliedWritesAreBounded(t *testing.T) {
 			}
 			refused++
 		}
-		if st.Last != last+wire.Index(3-refused) {
-			t.Fatalf("last %d after %d, with %d of 3 refused", st.Last, last, refused)
+		if st.Last != before.Last+wire.Index(3-refused) {
+			t.Fatalf("last %d after %d, with %d of 3 refused", st.Last, before.Last, refused)
 		}
 		busy += refused
 		if unapplied := int(st.Last-st.Applied) * mib; unapplied > testConfig(1).Raft.MaxUncommittedBytes+2*mib {
@@ -192,4 +204,67 @@ func TestAbandonedWritesMakeRoom(t *testing.T) {
 	c.request(1, writeFrame(6, put("k", value)))
 	c.settle()
 	c.at(1).result(6)
+}
+
+// Reads that wait for a quorum are bounded in number and in bytes: those beyond
+// are told when to come back, those taken are answered.
+func TestWaitingReadsAreBounded(t *testing.T) {
+	f := func(what string, most uint64, query []byte, check func(m *member, id uint64)) {
+		t.Helper()
+		c := newCluster(t, 3)
+		c.elect(1)
+		c.pass(3)
+		lead := c.at(1)
+		c.cut[1] = true
+		read := frame(wire.FrameRead, 1, wire.AppendRead(nil, wire.Linearizable, query))
+		c.event(lead, func() {
+			for id := uint64(1); id <= most+2; id++ {
+				read.ID = id
+				lead.rep.Request(1, read)
+			}
+		})
+		for id := most + 1; id <= most+2; id++ {
+			if e := lead.refused(id, wire.CodeBusy); e.RetryAfterMs == 0 {
+				t.Errorf("%s: %v", what, e)
+			}
+		}
+		lead.unanswered(most)
+		c.cut[1] = false
+		c.pass(3)
+		for _, id := range []uint64{1, most} {
+			check(lead, id)
+		}
+		if _, reads := lead.rep.Pending(); reads != 0 || len(lead.replies) != int(most)+2 {
+			t.Errorf("%s: %d reads wait, %d answered", what, reads, len(lead.replies))
+		}
+	}
+	f("number", 1<<16, wire.AppendGet(nil, []byte("k")), func(m *member, id uint64) { m.t.Helper(); m.value(id) })
+	f("bytes", 16, make([]byte, 1<<20), func(m *member, id uint64) { m.t.Helper(); m.refused(id, wire.CodeBadRequest) })
+}
+
+// A member speaks for itself only, and what it moves is followed even where it
+// talks nonsense.
+func TestNonsenseOfAMember(t *testing.T) {
+	c := newCluster(t, 3)
+	c.elect(1)
+	c.pass(3)
+	lead := c.at(1)
+	message := func(from wire.NodeID, term wire.Term) wire.Frame {
+		f, err := wire.ParseFrame(wire.AppendPeerFrame(nil, &wire.PeerMessage{Type: wire.FrameAppendReply, From: from, Term: term}), wire.MaxAppendBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	before := lead.rep.Raft().Status()
+	c.event(lead, func() {
+		if err := lead.rep.Peer(2, message(3, before.Term+1)); err == nil || lead.rep.Raft().Status() != before {
+			t.Errorf("a message for another: %v", err)
+		}
+	})
+	c.event(lead, func() {
+		if err := lead.rep.Peer(2, message(2, 1<<40)); err == nil || lead.rep.Leading() {
+			t.Errorf("an absurd term: %v, leading %v", err, lead.rep.Leading())
+		}
+	})
 }

@@ -3,11 +3,9 @@ package node
 import (
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -20,20 +18,21 @@ func TestChurn(t *testing.T) {
 	before := v.health()
 	calm := honest(t, v.client, d/2)
 	var made atomic.Int64
-	stop := attack(4, func(i int, over func() bool) { churn(v, &made, i, over) })
+	f := flood{Addr: v.client, Peer: v.peer}
+	stop := attack(4, func(i int, over func() bool) { churn(&f, &made, i, over) })
 	busy := honest(t, v.client, d/2)
 	stop()
 	t.Logf("%d connections, p99 %v before, %v beside them", made.Load(), calm, busy)
 	v.recovers(before)
 }
 
-func churn(v *victim, made *atomic.Int64, i int, over func() bool) {
+func churn(f *flood, made *atomic.Int64, i int, over func() bool) {
 	hello := helloBytes(wire.Hello{Side: wire.ClientSide, Name: "churn"})
 	scan := floodFrame("scans")
 	for n := i; !over(); n++ {
-		addr := v.client
+		addr := f.Addr
 		if n%8 == 7 {
-			addr = v.peer
+			addr = f.Peer
 		}
 		c, err := net.DialTimeout("tcp", addr, testPatience)
 		if err != nil {
@@ -60,43 +59,26 @@ func TestSlowConnections(t *testing.T) {
 			before := v.health()
 			calm := honest(t, v.client, d/2)
 			const count = wire.MaxConnections - 20
-			hello := helloBytes(wire.Hello{Side: wire.ClientSide, Name: "slow"})
-			put := (&raw{}).putFrame("k", strings.Repeat("v", 10_000))
-			conns := make([]net.Conn, count)
-			for i := range conns {
-				c, err := net.DialTimeout("tcp", v.client, testPatience)
-				if err != nil {
-					t.Fatalf("connection %d: %v", i, err)
-				}
-				conns[i] = c
-				if greets {
-					_, _ = c.Write(hello)
-				}
-			}
-			text := hello
+			kind := "slow"
 			if greets {
-				text = put
+				kind = "slow and greeting"
 			}
-			stop := attack(1, func(_ int, over func() bool) {
-				tick := time.NewTicker(time.Second / 10)
-				defer tick.Stop()
-				for n := 0; !over(); n++ { // a tenth of them at a time
-					for i := n % 10; i < count; i += 10 {
-						_, _ = conns[i].Write(text[n/10%len(text) : n/10%len(text)+1])
-					}
-					<-tick.C
+			stop := flood{Addr: v.client, Kind: kind, InFlight: count}.start(t)
+			defer stop()
+			eventually(t, "the connections", func() error {
+				if h := v.health(); greets && h.Files < count || h.Accepted < count {
+					return fmt.Errorf("%+v", h)
 				}
+				return nil
 			})
 			busy := honest(t, v.client, d/2)
-			stop()
 			during := v.health()
 			t.Logf("p99 %v before, %v beside them; during %+v", calm, busy, during)
 			if during.RSS > before.RSS+256<<20 {
 				t.Errorf("memory %d, was %d", during.RSS, before.RSS)
 			}
-			for _, c := range conns {
-				_ = c.Close()
-			}
+			stop()
+			checkTail(t, calm, busy)
 			v.recovers(before)
 		})
 	}

@@ -379,7 +379,7 @@ func (l *loop) request(c *conn, f wire.Frame) {
 		l.answerError(c, f, e)
 	default:
 		l.event()
-		l.asks(c, f.Size)
+		l.asks(c, f.Type, f.Size)
 		l.rep.Request(c.id, f)
 	}
 	l.makeRoom()

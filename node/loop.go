@@ -56,6 +56,8 @@ type loop struct {
 	lightBy replica.ConnID // who that was
 	otherAt int64          // when another light one last asked
 
+	largeUntil int64 // light connections come before another large write till then
+
 	draining bool
 
 	lastTick  int64

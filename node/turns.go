@@ -14,7 +14,8 @@ import (
 // A connection is light while it has few and small requests in flight; what it
 // has beyond that is bulk. As long as light ones ask, too, all bulk together may
 // be bulkRequests or bulkBytes in flight, or one request that is larger. The
-// rest waits in the buffers of its connections, which take turns. Among
+// rest waits in the buffers of its connections, which take turns. A write beyond
+// bulkBytes holds up everybody once, so that these come at largeRate. Among
 // themselves connections with much in flight have the node to themselves.
 //
 // A request whose reply will be large costs as much as a large one; it is told
@@ -27,6 +28,7 @@ const (
 	lightBytes    = 16 << 10
 	bulkRequests  = 64
 	bulkBytes     = 128 << 10
+	largeRate     = 32 << 20           // bytes a second
 	yieldNanos    = int64(time.Second) // how long a light request is remembered, and a connection's bulk
 	maxResumed    = 256                // connections looked at in one turn
 )
@@ -54,7 +56,10 @@ func (l *loop) weigh(c *conn) {
 }
 
 // asks notes a request that is taken.
-func (l *loop) asks(c *conn, size int) {
+func (l *loop) asks(c *conn, t wire.FrameType, size int) {
+	if t == wire.FrameWrite && size > bulkBytes {
+		l.largeUntil = l.now + int64(size)*int64(time.Second)/largeRate
+	}
 	c.pending++
 	c.bytes += size
 	l.pending++
@@ -85,7 +90,11 @@ func (l *loop) answered(c *conn, requestBytes, replyBytes int) {
 // mustYield reports whether a connection has to let others go first with a
 // request of that type and size.
 func (l *loop) mustYield(c *conn, t wire.FrameType, size int) bool {
-	light := l.lightAt != 0 && l.now-l.lightAt < yieldNanos
+	lightAt := l.lightAt
+	if l.lightBy == c.id {
+		lightAt = l.otherAt
+	}
+	light := lightAt != 0 && l.now-lightAt < yieldNanos
 	behind := l.disk.behind.Load() && t == wire.FrameWrite
 	if !light && !behind || c.state != connOpen || c.side != wire.ClientSide {
 		return false
@@ -93,6 +102,9 @@ func (l *loop) mustYield(c *conn, t wire.FrameType, size int) bool {
 	many, large := c.pending >= lightRequests, c.bytes+size > lightBytes
 	if behind {
 		return many || large
+	}
+	if t == wire.FrameWrite && size > bulkBytes && l.now < l.largeUntil {
+		return true
 	}
 	if c.heavy {
 		size, large = max(size, bulkBytes), true

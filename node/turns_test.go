@@ -1,0 +1,147 @@
+package node
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// turns is a loop with connections that ask and are answered.
+type turns struct {
+	*loop
+	conns []*conn
+}
+
+func newTurns(count int) *turns {
+	s := &turns{loop: &loop{disk: &diskLoop{}, now: int64(time.Hour)}}
+	for i := range count {
+		s.conns = append(s.conns, &conn{id: replica.ConnID(i + 1), side: wire.ClientSide, state: connOpen})
+	}
+	return s
+}
+
+// take asks n times for a connection, as often as it need not yield.
+func (s *turns) take(i, n, size int) (taken int) {
+	c := s.conns[i]
+	for taken < n && !s.mustYield(c, wire.FrameWrite, size) {
+		s.asks(c, wire.FrameWrite, size)
+		taken++
+	}
+	return taken
+}
+
+func (s *turns) answer(i, n, size int) {
+	for range n {
+		s.answered(s.conns[i], size, 0)
+	}
+}
+
+// light makes the light ones known: connection 0 asks and is answered.
+func (s *turns) light() {
+	s.take(0, 1, 100)
+	s.answer(0, 1, 100)
+}
+
+func TestBulkLetsLightGoFirst(t *testing.T) {
+	const many = 10_000
+	f := func(what string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %d are taken, want %d", what, got, want)
+		}
+	}
+
+	s := newTurns(1)
+	f("nobody else asks", s.take(0, many, 100), many)
+
+	s = newTurns(3)
+	f("the first of two who ask for much", s.take(1, many, 100), many)
+	f("and the second", s.take(2, many, 100), many)
+
+	s = newTurns(4)
+	s.light()
+	f("bulk by number", s.take(1, many, 100), lightRequests+bulkRequests)
+	f("a second connection has its light share", s.take(2, many, 100), lightRequests)
+	f("light while there is much bulk", s.take(3, lightRequests, 100), lightRequests)
+	s.answer(1, 10, 100)
+	f("what was answered may be asked again", s.take(2, many, 100), 10)
+	s.answer(1, lightRequests+bulkRequests-10, 100)
+	s.now += yieldNanos
+	f("light ones have gone", s.take(1, many, 100), many)
+
+	s = newTurns(4)
+	s.light()
+	f("bulk by bytes", s.take(1, many, 10_000), bulkBytes/10_000)
+	f("a second connection", s.take(2, many, 10_000), lightBytes/10_000)
+
+	s = newTurns(4)
+	s.light()
+	const large = 1 << 20
+	f("large writes", s.take(1, many, large), 1)
+	f("another's", s.take(2, many, large), 0)
+	s.answer(1, 1, large)
+	f("at once after the first", s.take(1, many, large), 0)
+	s.now += large * int64(time.Second) / largeRate
+	f("later", s.take(2, many, large), 1)
+	s.now += yieldNanos
+	f("large writes among themselves", s.take(1, many, large), many)
+
+	s = newTurns(4)
+	s.light()
+	s.take(1, 1, 100)
+	s.answered(s.conns[1], 100, large) // a page of a scan
+	f("after a large reply", s.take(1, many, 100), 1)
+	s.take(2, 1, 100)
+	s.answered(s.conns[2], 100, large)
+	f("one of those at a time", s.take(2, many, 100), 0)
+
+	s = newTurns(4)
+	s.disk.behind.Store(true)
+	f("no segment is prepared", s.take(1, many, 100), lightRequests)
+	f("a large write then", s.take(2, many, large), 0)
+	if s.mustYield(s.conns[1], wire.FrameRead, 100) {
+		t.Error("reads wait for a segment")
+	}
+
+	s = newTurns(2)
+	s.light()
+	s.conns[1].side = wire.PeerSide
+	f("a member", s.take(1, many, large), many)
+}
+
+// Whatever is asked, answered and closed, nothing is left of it in the end.
+func TestBulkIsCountedOff(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	s := newTurns(20)
+	asked := make([][]int, len(s.conns))
+	for range 100_000 {
+		i := rnd.IntN(len(s.conns))
+		c := s.conns[i]
+		if size := 1 << rnd.IntN(21); rnd.IntN(2) == 0 && s.take(i, 1, size) == 1 {
+			asked[i] = append(asked[i], size)
+		} else if n := len(asked[i]); n > 0 {
+			s.answered(c, asked[i][n-1], 1<<rnd.IntN(21))
+			asked[i] = asked[i][:n-1]
+		}
+		s.now += int64(rnd.IntN(int(time.Millisecond)))
+		var sum bulk
+		for _, c := range s.conns {
+			b := c.bulk()
+			sum.requests, sum.bytes = sum.requests+b.requests, sum.bytes+b.bytes
+		}
+		if s.bulk != sum {
+			t.Fatalf("%+v is counted, %+v are in flight", s.bulk, sum)
+		}
+	}
+	for i, sizes := range asked {
+		for _, size := range sizes {
+			s.answer(i, 1, size)
+		}
+	}
+	if (s.bulk != bulk{}) || s.pending != 0 {
+		t.Errorf("%+v, %d pending at the end", s.bulk, s.pending)
+	}
+}

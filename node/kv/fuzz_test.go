@@ -29,61 +29,66 @@ func pieces(p ...[]byte) []byte {
 	return b
 }
 
-// FuzzApply feeds the same bytes to two stores, one of which reads and
-// compacts in between: no panic, the same results and hash; Check agrees with
-// what Apply refuses, and a refusal changes nothing.
-func FuzzApply(f *testing.F) {
-	put := wire.AppendPut(nil, []byte("key"), []byte("value"))
-	cas := wire.AppendCAS(nil, wire.Command{Mode: wire.CASValue, Key: []byte("key"), Expected: []byte("value"), Value: []byte("new")})
-	batch := wire.AppendBatchItem(wire.AppendBatchItem(wire.AppendBatchHeader(nil, 2), put), cas)
-	f.Add(pieces(put, cas, batch, wire.AppendDelete(nil, []byte("key"))))
-	f.Add(pieces([]byte{0}, []byte{5}, []byte{255}, nil, put[:3], batch[:9]))
-	f.Add(pieces(wire.AppendCAS(nil, wire.Command{Mode: wire.CASRevision, Key: []byte("k"), Expected: make([]byte, 8), Value: nil})))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		x, y := New(), New()
-		index := wire.Index(0)
-		chunks(b, func(command []byte) {
-			index++
-			before := x.Hash()
-			_, checked := x.Check(command)
-			got := x.Apply(index, command, nil)
-			if other := y.Apply(index, command, nil); !bytes.Equal(got, other) {
-				t.Fatalf("results %q and %q", got, other)
-			}
-			if refused := wire.Status(got[0]) == wire.StatusRefused; refused != (checked != nil) || refused && (x.Hash() != before || len(got) != 3) {
-				t.Fatalf("command %q: check says %v, apply %q", command, checked, got)
-			}
-			if _, err := y.Read(command, nil); err != nil && !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, wire.ErrTooLarge) {
-				t.Fatal(err)
-			}
-			y.compactAll()
-		})
-		if x.Hash() != y.Hash() {
-			t.Fatalf("hashes %x and %x", x.Hash(), y.Hash())
-		}
-		x.check(t)
-		y.check(t)
-	})
-}
-
-// FuzzRead asks arbitrary questions: what the parser accepts is answered as
-// the model answers it, the rest is an error and leaves dst alone.
-func FuzzRead(f *testing.F) {
+// full is a store of several pages, and its model.
+func full() (*Store, model) {
 	s, m := New(), model{}
 	for i := range 300 {
 		command := wire.AppendPut(nil, binary.BigEndian.AppendUint16([]byte("key"), uint16(i*7)), make([]byte, i*i/10))
 		s.Apply(wire.Index(i+1), command, nil)
 		m.apply(wire.Index(i+1), command, nil)
 	}
-	f.Add(wire.AppendGet(nil, []byte("key\x00\x07")))
-	f.Add(wire.AppendScan(nil, wire.Query{Limit: 3, Start: []byte("key\x01"), End: []byte("key\x02")}))
-	f.Add(wire.AppendScan(nil, wire.Query{Flags: wire.ScanCountOnly, Limit: 3, Start: []byte("k")}))
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, query []byte) {
-		got, err := s.Read(query, []byte("dst"))
-		want := append([]byte("dst"), m.read(query)...)
-		if !bytes.Equal(got, want) || (err != nil) != (len(want) == 3) {
-			t.Fatalf("got %q, %v, want %q", got, err, want)
-		}
+	return s, m
+}
+
+// FuzzStore feeds the same commands to two stores, one of which compacts in
+// between, and to the model, and asks the same bytes as a question of them and
+// of a large store. All results, answers and hashes must be the model's; what
+// Check refuses Apply refuses, and changes nothing.
+func FuzzStore(f *testing.F) {
+	large, largeModel := full()
+	put := wire.AppendPut(nil, []byte("key"), []byte("value"))
+	cas := wire.AppendCAS(nil, wire.Command{Mode: wire.CASValue, Key: []byte("key"), Expected: []byte("value"), Value: []byte("new")})
+	batch := wire.AppendBatchItem(wire.AppendBatchItem(wire.AppendBatchHeader(nil, 2), put), cas)
+	f.Add(pieces(put, cas, batch, wire.AppendDelete(nil, []byte("key")), wire.AppendGet(nil, []byte("key"))))
+	f.Add(pieces([]byte{0}, []byte{5}, []byte{255}, nil, put[:3], batch[:9]))
+	f.Add(pieces(put, wire.AppendCAS(nil, wire.Command{Mode: wire.CASRevision, Key: []byte("key"), Expected: []byte{1, 0, 0, 0, 0, 0, 0, 0}, Value: nil})))
+	f.Add(pieces(wire.AppendGet(nil, []byte("key\x00\x07")), wire.AppendScan(nil, wire.Query{Limit: 3, Start: []byte("key\x01"), End: []byte("key\x02")})))
+	f.Add(pieces(put, wire.AppendScan(nil, wire.Query{Flags: wire.ScanCountOnly, Limit: 3, Start: []byte("k")}), wire.AppendScan(nil, wire.Query{})))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x, y, m := New(), New(), model{}
+		index := wire.Index(0)
+		chunks(b, func(piece []byte) {
+			index++
+			before := x.Hash()
+			_, checked := x.Check(piece)
+			got, want := x.Apply(index, piece, []byte("dst")), m.apply(index, piece, []byte("dst"))
+			if other := y.Apply(index, piece, []byte("dst")); !bytes.Equal(got, want) || !bytes.Equal(other, want) {
+				t.Fatalf("command %q: results %q and %q, want %q", piece, got, other, want)
+			}
+			if refused := wire.Status(got[3]) == wire.StatusRefused; refused != (checked != nil) || refused && x.Hash() != before {
+				t.Fatalf("command %q: check says %v, apply %q", piece, checked, got)
+			}
+			ask(t, y, m, piece)
+			ask(t, large, largeModel, piece)
+			y.compactAll()
+			if x.Hash() != m.hash() || y.Hash() != m.hash() {
+				t.Fatalf("command %q: hashes %x and %x, want %x", piece, x.Hash(), y.Hash(), m.hash())
+			}
+		})
+		x.check(t)
+		y.check(t)
 	})
+}
+
+// ask compares an answer with the model's. What the parser does not accept is
+// an error, and leaves dst alone.
+func ask(t *testing.T, s *Store, m model, query []byte) {
+	got, err := s.Read(query, []byte("dst"))
+	want := append([]byte("dst"), m.read(query)...)
+	if !bytes.Equal(got, want) || (err != nil) != (len(want) == 3) {
+		t.Fatalf("query %q: got %q, %v, want %q", query, got, err, want)
+	}
+	if err != nil && !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, wire.ErrTooLarge) {
+		t.Fatal(err)
+	}
 }

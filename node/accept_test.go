@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,8 +65,13 @@ func TestFewFilesManyConnections(t *testing.T) {
 		if served.Load() == 0 || told.Load() == 0 {
 			t.Errorf("round %d: nobody was served, or nobody told", round)
 		}
-		if err := old.put("k", "v"); err != nil {
-			t.Fatalf("who was in: %v", err)
+		if err := old.SetDeadline(time.Now().Add(testPatience)); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 { // more than a segment: the log opens files meanwhile
+			if err := old.put("k", strings.Repeat("v", wire.MinSegmentBytes/16)); err != nil {
+				t.Fatalf("who was in: %v", err)
+			}
 		}
 		for _, c := range all {
 			_ = c.Close()

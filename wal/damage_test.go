@@ -104,7 +104,10 @@ func (d *damage) forge(p [8]byte, r written, off int) {
 	}
 	switch {
 	case file == "vote":
-		s := b[int(p[4]/8%2)*(len(b)-slotStride):]
+		s := b
+		if p[4]/8%2 == 1 && len(b) >= slotStride+slotBytes {
+			s = b[slotStride:]
+		}
 		copy(s[8+off%60:68], value)
 		seal(s, 0, 68, 0)
 	case file == "identity":

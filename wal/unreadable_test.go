@@ -22,6 +22,7 @@ func TestFailedReadCutsNothing(t *testing.T) {
 	must(t, l.Append(runs(entries(1, 3, 1, 50))))
 	must(t, l.Append(runs(entries(4, 4, 1, 700<<10))))
 	must(t, l.Sync())
+	long := base.Kill() // nothing attests the long entry
 	bait := append(make([]byte, 8), bytes.Repeat([]byte{3, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 9, 0, 0, 0}, 4)...)
 	must(t, l.Append(runs(wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: 5, Term: 1}, nil, bait))))
 	must(t, l.Sync())
@@ -57,6 +58,7 @@ func TestFailedReadCutsNothing(t *testing.T) {
 		}
 	}
 	f("whole", base, 5, false)
+	f("long", long, 4, false)
 	f("damaged", torn, 0, true)
 }
 

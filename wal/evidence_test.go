@@ -1,0 +1,100 @@
+package wal_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/crashfs"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// The identity file speaks for a sealed segment when nothing else does: the end
+// of the segment, its seal, and all of the next one are gone.
+func TestIdentityAttestsSealedSegment(t *testing.T) {
+	f := func(recorded bool) error {
+		t.Helper()
+		fs := crashfs.New()
+		must(t, wal.SaveIdentity(fs, wal.Identity{Replica: owner, Name: "n"}))
+		l, _ := mustOpen(t, fs, small)
+		for i := wire.Index(1); i <= 4; i++ {
+			must(t, l.Append(runs(entry(i, 1, 900))))
+			must(t, l.Sync())
+		}
+		if recorded {
+			must(t, l.Seal())
+		}
+		wipe := func(file string, from int) {
+			b := fs.Bytes(file)
+			clear(b[from:])
+			fs.SetBytes(file, b)
+		}
+		wipe("wal/00000001.seg", 2000)
+		wipe("wal/00000002.seg", 512)
+		_, _, err := wal.Open(fs, small)
+		return err
+	}
+	must(t, f(false))
+	var c *wal.CorruptError
+	if err := f(true); !errors.As(err, &c) || c.File != "wal/00000001.seg" {
+		t.Error(err)
+	}
+}
+
+// A log keeps to its fence without a store around it.
+func TestFencedLogStaysFenced(t *testing.T) {
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, small)
+	must(t, l.Append(runs(entries(1, 2, 1, 50))))
+	fs.Inject(crashfs.Rule{Op: crashfs.OpSync, Name: ".seg", Err: errDisk})
+	for _, err := range []error{l.Sync(), l.Sync(), l.Append(runs(entry(3, 1, 9))), l.Seal()} {
+		if !errors.Is(err, wal.ErrFenced) || !errors.Is(err, errDisk) {
+			t.Error(err)
+		}
+	}
+	if n, ok := l.NeedsSegment(); ok {
+		t.Errorf("a fenced log wants segment %d", n)
+	}
+}
+
+// After a fence a vote is read past the page cache, too: what the failed sync
+// never brought to the disk was never relied on.
+func TestFencedVoteIsReadPastTheCache(t *testing.T) {
+	f := func(skip int, want wire.Term) {
+		t.Helper()
+		fs := crashfs.New()
+		v, _ := openVotes(t, fs)
+		must(t, v.Save(wire.Vote{Term: 1, For: 2}))
+		fs.Inject(crashfs.Rule{Op: crashfs.OpSync, Name: "vote", Skip: skip, Err: errDisk})
+		if err := v.Save(wire.Vote{Term: 2, For: 3}); !errors.Is(err, wal.ErrFenced) {
+			t.Fatal(err)
+		}
+		if _, st := openVotes(t, fs.Kill()); st.Abstain || st.Vote.Term != want {
+			t.Errorf("sync %d failed: %+v, want term %d", skip, st, want)
+		}
+	}
+	f(0, 1)
+	f(1, 2)
+}
+
+// A file system that copies on write can have no room for a vote: that refuses
+// the vote and fences nothing.
+func TestNoSpaceForAVote(t *testing.T) {
+	for short := range 100 {
+		fs := crashfs.New()
+		v, _ := openVotes(t, fs)
+		must(t, v.Save(wire.Vote{Term: 1, For: 2}))
+		fs.Inject(crashfs.Rule{Op: crashfs.OpWrite, Name: "vote", Short: short, Err: wal.ErrNoSpace})
+		want := wire.Vote{Term: 2, For: 3}
+		if err := v.Save(want); !errors.Is(err, wal.ErrNoSpace) || errors.Is(err, wal.ErrFenced) {
+			t.Fatal(err)
+		}
+		if _, st := openVotes(t, fs.Kill()); st.Vote.Term == 2 && !st.Abstain && short < 72 {
+			t.Fatalf("after %d bytes: %+v, though it was refused", short, st)
+		}
+		must(t, v.Save(want))
+		if _, st := openVotes(t, fs.Kill()); st.Vote != want || st.Abstain {
+			t.Fatalf("after %d bytes and with room again: %+v", short, st)
+		}
+	}
+}

@@ -3,19 +3,22 @@ package raft
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// FuzzStep feeds a core with arbitrary messages between ordinary events. It
-// must not panic, must leave everything as it was when it calls a message
-// nonsense, and must keep its invariants.
+// FuzzStep feeds a core with arbitrary messages between ordinary events, syncs
+// and crashes. It must not panic, must leave everything as it was when it calls
+// a message nonsense, must keep its invariants, and must say nothing that its
+// disk does not hold.
 func FuzzStep(f *testing.F) {
 	msg := func(m wire.PeerMessage) []byte { return wire.AppendPeerFrame(nil, &m) }
 	f.Add([]byte{1, 2, 3, 4})
 	f.Add(msg(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 1, Entries: entry(1, 1)}))
 	f.Add(msg(wire.PeerMessage{Type: wire.FrameVote, From: 3, Term: 7, Index: 9, LogTerm: 6}))
+	f.Add(slices.Repeat(append(msg(wire.PeerMessage{Type: wire.FrameVote, From: 3, Term: 7, Index: 9, LogTerm: 6}), 0, 0, 0, 0, 0, 0, 0), 4))
 	f.Add(msg(wire.PeerMessage{Type: wire.FrameAppendReply, From: 2, Term: 1, Index: 1, Reject: true, Hint: 1 << 63}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		net := newNetwork(3, 0, nil)
@@ -26,12 +29,12 @@ func FuzzStep(f *testing.F) {
 		} else {
 			n = net.preload(1, 3, 1, 1, 2)
 		}
+		said := words{net: net, n: n, votes: map[wire.Term]wire.NodeID{n.vote.Term: n.vote.For}}
 		for len(data) > 2 {
 			var m wire.PeerMessage
 			m, data = arbitrary(data)
 			before := n.core.Status()
-			leaps := m.Term > before.Term+maxLeap
-			if err := n.core.Step(&m); err != nil && (n.core.Status() != before && !leaps || !errors.Is(err, ErrNonsense)) {
+			if err := n.core.Step(&m); err != nil && (n.core.Status() != before || !errors.Is(err, ErrNonsense)) {
 				t.Fatalf("%v, and %+v became %+v", err, before, n.core.Status())
 			}
 			after := n.core.Status()
@@ -39,13 +42,52 @@ func FuzzStep(f *testing.F) {
 				t.Fatalf("%+v became %+v", before, after)
 			}
 			n.core.Tick()
-			if len(data)%3 == 0 {
-				net.ready(n)
-				net.msgs = nil
+			switch len(data) % 8 {
+			case 0, 3, 6:
+				said.check(t)
 				net.sync(n, 1)
+			case 1:
+				said.check(t)
+			case 7:
+				n.crash()
+				if err := n.start(false); err != nil {
+					t.Fatal(err)
+				}
+				n.core.SetNow(net.now)
+				n.core.restarted = false // or it would say little for the rest
 			}
 		}
 	})
+}
+
+// words is what one node says to the others, held against what is on its disk.
+type words struct {
+	net   *network
+	n     *node
+	votes map[wire.Term]wire.NodeID // given so far, zero: to nobody
+}
+
+func (w *words) check(t *testing.T) {
+	w.net.msgs = nil
+	w.net.ready(w.n)
+	for _, m := range w.net.msgs {
+		switch {
+		case m.From != 1 || m.To == 1:
+			t.Fatalf("%s", describe(&m))
+		case m.Type == wire.FrameVoteReply && !m.Reject:
+			if to, ok := w.votes[m.Term]; ok && to != m.To && to != 0 || w.n.vote.Term != m.Term || w.n.vote.For != m.To {
+				t.Fatalf("%s: voted for %d before, %+v is on the disk", describe(&m), to, w.n.vote)
+			}
+			w.votes[m.Term] = m.To
+		case m.Type == wire.FrameVote || m.Type == wire.FrameAppend || m.Type == wire.FrameAppendReply:
+			if m.Term > w.n.vote.Term {
+				t.Fatalf("%s: %+v is on the disk", describe(&m), w.n.vote)
+			}
+			if m.Type == wire.FrameAppendReply && !m.Reject && int(m.Index) > len(w.n.log) {
+				t.Fatalf("%s: %d entries are on the disk", describe(&m), len(w.n.log))
+			}
+		}
+	}
 }
 
 // arbitrary builds a message from bytes, with small numbers so that it often

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -281,7 +283,11 @@ func TestReport(t *testing.T) {
 	}
 	f(nil, "")
 	f(errors.New("one\ntwo"), "dnode: one; two\n")
-	f(fmt.Errorf("cannot write: %w", syscall.EPIPE), "")
+	f(fmt.Errorf("cannot write: %w", &fs.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}), "")
+	f(&client.Error{Op: "put", Class: client.ClassUnknown, Err: &net.OpError{Op: "write", Err: syscall.EPIPE}},
+		"dnode: cannot put: outcome unknown: write: broken pipe; it may have been carried out: read before writing again\n")
+	f(&client.Error{Op: "get", Class: client.ClassUnavailable, Err: &net.DNSError{Err: "no such host", Name: "nowhere"}},
+		"dnode: cannot get: unavailable: lookup nowhere: no such host; check the host names in --endpoints\n")
 	f(&client.Error{Op: "put", Class: client.ClassBusy}, "dnode: cannot put: busy; try again later\n")
 	f(&client.Error{Op: "put", Class: client.ClassUnavailable, Err: syscall.ECONNREFUSED},
 		"dnode: cannot put: unavailable: connection refused; is a node running there? \"dnode serve\" starts one, --endpoints names others\n")

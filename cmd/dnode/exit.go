@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"strings"
 	"syscall"
 
@@ -91,6 +93,7 @@ func exitCode(err error) (code int, next string) {
 // adviseUnavailable says what to do when no node served a request, unless the
 // nodes have said that themselves.
 func adviseUnavailable(code int, err error) string {
+	var name *net.DNSError
 	switch {
 	case code != exitUnavailable:
 		return ""
@@ -98,16 +101,19 @@ func adviseUnavailable(code int, err error) string {
 		return `a majority of the nodes must run and reach each other; "dnode status" shows them`
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return `is a node running there? "dnode serve" starts one, --endpoints names others`
+	case errors.As(err, &name):
+		return "check the host names in --endpoints"
 	default:
 		return ""
 	}
 }
 
 // report tells a user about err in one line and returns the exit code. A reader
-// of our output that has gone away is not worth a word.
+// of our output that has gone away is not worth a word, unlike a node.
 func report(w io.Writer, err error) int {
 	code, next := exitCode(err)
-	if err == nil || errors.Is(err, syscall.EPIPE) {
+	var file *fs.PathError
+	if err == nil || errors.As(err, &file) && errors.Is(file, syscall.EPIPE) {
 		return code
 	}
 	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")

@@ -142,7 +142,7 @@ func (k *conn) firstFrame() (wire.Frame, error) {
 			return f, nil
 		}
 		if err := k.fill(); err != nil {
-			return wire.Frame{}, fmt.Errorf("cannot read the answer to hello: %w", err)
+			return wire.Frame{}, fmt.Errorf("cannot read the answer to hello: %w; is this the client address of a node?", err)
 		}
 	}
 }

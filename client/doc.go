@@ -34,7 +34,10 @@
 // Writes, linearizable and lease reads go to the leader. A NotLeader answer
 // that names it is followed at once. Otherwise calls are parked, nodes are
 // asked who leads, again and again with growing random waits (5 to 200 ms), and
-// all parked calls are sent when one knows.
+// all parked calls are sent when one knows. Of hints in a row three are
+// followed; the next is not before a wait. An address that a node names gets
+// requests once it has said hello as a node of the same cluster. Nothing proves
+// that it is one, unless Config.Dial does.
 //
 // # Errors and retries
 //

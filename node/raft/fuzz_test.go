@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -16,6 +17,8 @@ import (
 func FuzzStep(f *testing.F) {
 	msg := func(m wire.PeerMessage) []byte { return wire.AppendPeerFrame(nil, &m) }
 	f.Add([]byte{1, 2, 3, 4})
+	f.Add(bytes.Repeat([]byte{3, 0, 5 + 8, 0, 0, 9, 0, 0, 0, 1, 2, 0, 1}, 8))
+	f.Add(bytes.Repeat([]byte{5, 2, 0, 0, 0, 9, 0, 0, 1, 1, 2, 0, 3}, 8))
 	f.Add(msg(wire.PeerMessage{Type: wire.FrameAppend, From: 2, Term: 1, Entries: entry(1, 1)}))
 	f.Add(msg(wire.PeerMessage{Type: wire.FrameVote, From: 3, Term: 7, Index: 9, LogTerm: 6}))
 	f.Add(slices.Repeat(append(msg(wire.PeerMessage{Type: wire.FrameVote, From: 3, Term: 7, Index: 9, LogTerm: 6}), 0, 0, 0, 0, 0, 0, 0), 4))
@@ -32,7 +35,7 @@ func FuzzStep(f *testing.F) {
 		said := words{net: net, n: n, votes: map[wire.Term]wire.NodeID{n.vote.Term: n.vote.For}}
 		for len(data) > 2 {
 			var m wire.PeerMessage
-			m, data = arbitrary(data)
+			m, data = arbitrary(n, data)
 			before := n.core.Status()
 			if err := n.core.Step(&m); err != nil && (n.core.Status() != before || !errors.Is(err, ErrNonsense)) {
 				t.Fatalf("%v, and %+v became %+v", err, before, n.core.Status())
@@ -90,9 +93,9 @@ func (w *words) check(t *testing.T) {
 	}
 }
 
-// arbitrary builds a message from bytes, with small numbers so that it often
-// means something.
-func arbitrary(data []byte) (wire.PeerMessage, []byte) {
+// arbitrary builds a message from bytes: a frame if they hold one, otherwise
+// one about what the core is and has, or near it, so that it often fits.
+func arbitrary(n *node, data []byte) (wire.PeerMessage, []byte) {
 	if f, err := wire.ParseFrame(data, wire.MaxAppendBytes); err == nil {
 		if m, err := wire.ParsePeer(f); err == nil {
 			return m, data[f.Size:]
@@ -100,16 +103,38 @@ func arbitrary(data []byte) (wire.PeerMessage, []byte) {
 	}
 	var b [12]byte
 	data = data[copy(b[:], data):]
+	st := n.core.Status()
 	m := wire.PeerMessage{
-		Type: wire.FrameType(b[0]%12) + wire.FramePreVote, From: wire.NodeID(b[1] % 5), Term: wire.Term(b[2] % 8),
-		Index: wire.Index(b[3] % 8), LogTerm: wire.Term(b[4] % 8), Commit: wire.Index(b[5] % 8),
-		Reject: b[6]&1 == 1, Hint: wire.Index(b[7] % 8), Round: uint64(b[8] % 4),
+		Type: wire.FrameType(b[0]%8) + wire.FramePreVote, From: 2 + wire.NodeID(b[1]%2), Term: st.Term,
+		Index: st.Last, Commit: wire.Index(b[5] % 8), Reject: b[6]&1 == 1, Hint: wire.Index(b[7] % 8), Round: uint64(b[8] % 4),
+	}
+	if b[1] > 240 {
+		m.From, m.Type = wire.NodeID(b[2]%5), m.Type+wire.FrameType(b[3]%4)
+	}
+	switch b[2] % 8 {
+	case 5, 6:
+		m.Term += wire.Term(b[2] / 8 % 3)
+	case 7:
+		m.Term = wire.Term(b[2] / 8)
+	}
+	switch b[3] % 8 {
+	case 4, 5:
+		m.Index = wire.Index(b[3] / 8 % 8)
+	case 6:
+		m.Index += wire.Index(b[3] / 8)
+	}
+	m.LogTerm, _ = n.core.log.term(m.Index)
+	if b[4] > 200 {
+		m.LogTerm = wire.Term(b[4] % 8)
 	}
 	if b[9] == 255 {
 		m.Index = wire.Index(binary.LittleEndian.Uint64(b[1:]))
 	}
+	if b[9]%8 == 1 { // long after word from a leader
+		n.core.sinceLeader, n.core.everHeard = n.cfg.ElectionTicks, false
+	}
 	for i := range b[10] % 4 {
-		m.Entries = append(m.Entries, entry(m.Index+wire.Index(i)+1, wire.Term(b[11]%8)+wire.Term(i/2))...)
+		m.Entries = append(m.Entries, entry(m.Index+wire.Index(i)+1, max(m.LogTerm, m.Term-min(m.Term, wire.Term(b[11]%4)))+wire.Term(i/3*(b[11]/64)))...)
 	}
 	return m, data
 }

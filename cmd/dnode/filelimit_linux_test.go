@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,9 +33,20 @@ func TestFileSizeLimit(t *testing.T) {
 	l := startStress("limit/", cl)
 	defer l.end()
 	l.reach(t, 500)
-	limitFiles(t, c.nodes[0].process, 1_000_003)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
+	for { // or preparing a segment would fail first, and writes be refused before any is cut
+		if _, err := os.Stat(filepath.Join(c.nodes[0].dir, "wal", "00000003.seg")); err == nil {
+			break
+		}
+		pause(ctx, t)
+	}
+	log, err := os.ReadFile(filepath.Join(c.nodes[0].dir, "wal", "00000001.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := len(bytes.TrimRight(log, "\x00"))
+	limitFiles(t, c.nodes[0].process, uint64(used)+100_003)
 	put := func() error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()

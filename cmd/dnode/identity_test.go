@@ -107,16 +107,19 @@ func TestFolderOfAnother(t *testing.T) {
 	c.start(other)
 	other.ends(t, "n2", "n1", "use that name or another folder")
 
-	broken := filepath.Join(t.TempDir(), "data")
-	if err := os.CopyFS(broken, os.DirFS(n.dir)); err != nil {
-		t.Fatal(err)
+	without := func(part string, wants ...string) {
+		t.Helper()
+		broken := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(broken, os.DirFS(n.dir)); err != nil {
+			t.Fatal(err)
+		}
+		remove(t, filepath.Join(broken, part))
+		lost := &clusterNode{name: "n2", dir: broken, client: n.client, peer: n.peer}
+		c.start(lost)
+		lost.ends(t, wants...)
 	}
-	if err := os.Remove(filepath.Join(broken, "identity")); err != nil {
-		t.Fatal(err)
-	}
-	lost := &clusterNode{name: "n2", dir: broken, client: n.client, peer: n.peer}
-	c.start(lost)
-	lost.ends(t, `"identity"`, "bring it back, or use another --data-dir")
+	without("identity", `"identity"`, "bring it back, or use another --data-dir")
+	without("wal", "files are missing", "bring them back from a copy that is not older")
 	c.start(n)
 	c.serves()
 }

@@ -232,7 +232,7 @@ func (l *loop) frames(c *conn, buf []byte) {
 			l.queue(c, buf)
 		case len(c.in) > 0:
 			n = min(len(buf), c.session.Need()-len(c.in))
-			l.conns.hold(c, buf[:n])
+			l.conns.hold(c, buf[:n], c.session.Need())
 			var whole int
 			if whole, yields = l.nextFrame(c, c.in); whole > 0 {
 				l.conns.dropInput(c)
@@ -240,7 +240,7 @@ func (l *loop) frames(c *conn, buf []byte) {
 		default:
 			if n, yields = l.nextFrame(c, buf); n == 0 && !yields && c.takes() {
 				n = len(buf)
-				l.conns.hold(c, buf)
+				l.conns.hold(c, buf, c.session.Need())
 			}
 		}
 		if yields {

@@ -31,13 +31,14 @@ const (
 	greedyRetryMs = 200
 )
 
-// hold keeps the beginning of a frame. What is taken from memory grows with
-// what has come, not with what the frame says it will be.
-func (t *conns) hold(c *conn, b []byte) {
+// hold keeps input of which most bytes are expected in all. What is taken from
+// memory grows with what has come, not with what the frame says it will be.
+func (t *conns) hold(c *conn, b []byte, most int) {
 	have := len(c.in) + len(b)
 	if have > cap(c.in) {
-		grown := t.inputBuffer(min(max(have, 2*cap(c.in)), max(have, c.session.Need())))
-		c.in = append(grown, c.in...)
+		old := c.in
+		c.in = append(t.inputBuffer(min(max(have, 2*cap(old)), max(have, most))), old...)
+		t.keep(old)
 	}
 	c.in = append(c.in, b...)
 }
@@ -51,13 +52,18 @@ func (t *conns) inputBuffer(size int) []byte {
 	return make([]byte, 0, size)
 }
 
-// dropInput gives up what is held of a frame. One large buffer is kept, for
-// large requests tend to come one after the other.
+// dropInput gives up what is held of a frame.
 func (t *conns) dropInput(c *conn) {
-	if cap(c.in) > max(keepBufferBytes, cap(t.spare)) {
-		t.spare = c.in[:0]
-	}
+	t.keep(c.in)
 	c.in, c.at = nil, 0
+}
+
+// keep takes an input buffer back. One large one is kept, for large requests
+// tend to come one after the other.
+func (t *conns) keep(b []byte) {
+	if cap(b) > max(keepBufferBytes, cap(t.spare)) {
+		t.spare = b[:0]
+	}
 }
 
 // measure counts what is held for a connection anew.

@@ -133,11 +133,12 @@ func (l *loop) queue(c *conn, b []byte) {
 	if c.at > len(c.in)/2 {
 		c.in, c.next, c.at = c.in[:copy(c.in, c.in[c.at:])], c.next-c.at, 0
 	}
-	if len(c.in)-c.at+len(b) > l.cfg.Limits.RequestBytes+wire.MaxFrameBytes {
+	most := l.cfg.Limits.RequestBytes + wire.MaxFrameBytes
+	if len(c.in)-c.at+len(b) > most {
 		l.breach(c, refuse(wire.CodeCredit, "more than the %d bytes of requests in flight that were granted", l.cfg.Limits.RequestBytes))
 		return
 	}
-	l.conns.hold(c, b)
+	l.conns.hold(c, b, most)
 	c.count()
 	if c.waiting+c.pending > l.cfg.Limits.Requests {
 		l.breach(c, refuse(wire.CodeCredit, "more than the %d requests in flight that were granted", l.cfg.Limits.Requests))
@@ -193,9 +194,10 @@ func (l *loop) resumeOf(c *conn) {
 
 // unqueue leaves in c.in the beginning of a frame, as frames wants it.
 func (l *loop) unqueue(c *conn) {
-	rest := c.in[c.at:]
+	in, at := c.in, c.at
 	c.in, c.at = nil, 0
-	if len(rest) > 0 {
-		l.conns.hold(c, rest)
+	if at < len(in) {
+		l.conns.hold(c, in[at:], c.session.Need())
 	}
+	l.conns.keep(in)
 }

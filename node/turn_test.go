@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"syscall"
 	"testing"
 
 	"github.com/dnode-engine/dnode/node/kv"
@@ -41,7 +42,7 @@ func follower(t *testing.T, change func(cfg *Config)) *loop {
 // fake opens a client's connection that has said hello.
 func (l *loop) fake() (*conn, *fakeConn) {
 	fc := &fakeConn{}
-	c := &conn{gc: fc, side: wire.ClientSide, state: connHello}
+	c := &conn{gc: fc, port: &port{}, side: wire.ClientSide, state: connHello}
 	fc.closed = func() { l.closed(c) }
 	c.session = wire.NewSession(wire.SessionConfig{Side: c.side, Accepts: true}, 0)
 	l.conns.add(c)
@@ -55,7 +56,7 @@ func (l *loop) fake() (*conn, *fakeConn) {
 // What one turn of the loop has to say is bounded, however many connections ask
 // for how much in it, and whoever answers: the replica or the shell.
 func TestRepliesOfOneTurnAreBounded(t *testing.T) {
-	const each = 5 // requests of one connection: so few need not wait for others
+	const each = 7 // requests of one connection: so few need not wait for others
 	f := func(what string, request []byte, prepare func(l *loop)) {
 		t.Helper()
 		l := follower(t, nil)
@@ -99,6 +100,58 @@ func TestRepliesOfOneTurnAreBounded(t *testing.T) {
 	status := wire.AppendFrame(nil, wire.FrameStatus, 1, nil)
 	f("status", status, func(*loop) {})
 	f("writes without a leader", r.putFrame("k", "v"), func(*loop) {})
-	f("requests while shutting down", r.putFrame("k", "v"), func(l *loop) { l.draining = true })
 	f("status while founding", status, func(l *loop) { l.rep = nil })
+}
+
+// resetConn is a connection that turns out to be reset when it is written to:
+// gnet closes it inside the write.
+type resetConn struct{ *fakeConn }
+
+func (c resetConn) Write([]byte) (int, error) {
+	c.closed()
+	return 0, syscall.ECONNRESET
+}
+
+// A connection may die of being written to while its requests are handled.
+func TestConnectionDiesWhileItIsAnswered(t *testing.T) {
+	l := follower(t, nil)
+	l.draining = true
+	c, fc := l.fake()
+	c.gc = resetConn{fc}
+	l.conns.unsent = maxUnsentBytes
+	r := &raw{}
+	for range 3 {
+		fc.in = append(fc.in, r.putFrame("k", "v")...)
+	}
+	l.traffic(c)
+	l.flush()
+	if c.state != connDead || l.conns.open != 0 || l.conns.held != 0 || l.pending != 0 {
+		t.Errorf("state %d, %d open, %d bytes held, %d pending", c.state, l.conns.open, l.conns.held, l.pending)
+	}
+	if n := l.counters.answered[replica.KindOther][wire.CodeShutdown]; n != 1 {
+		t.Errorf("%d requests answered, the connection was gone after the first", n)
+	}
+}
+
+// A link whose member takes nothing is cut at a bound, which is counted, and
+// what is said meanwhile is dropped.
+func TestLinkThatTakesNothingIsCut(t *testing.T) {
+	l := follower(t, func(cfg *Config) { cfg.Limits.PeerQueueBytes = wire.MaxAppendBytes })
+	fc := &fakeConn{stuck: true}
+	k := &link{name: "n2", id: 2, conn: fc, lost: make(chan struct{}, 1)}
+	fc.closed = func() { l.linkDown(fc, &linkConn{link: k}, nil) }
+	l.links = []*link{k}
+	b := make([]byte, wire.MaxAppendBytes/4)
+	for range 4 {
+		l.say(2, b)
+	}
+	if k.conn == nil || l.counters.linksCut != 0 {
+		t.Fatalf("cut at the bound, %d times", l.counters.linksCut)
+	}
+	for range 3 {
+		l.say(2, b)
+	}
+	if k.conn != nil || l.counters.linksCut != 1 || l.counters.peerDropped != uint64(2*len(b)) || len(l.lostLinks) != 1 {
+		t.Errorf("up %v, cut %d times, %d bytes dropped", k.conn != nil, l.counters.linksCut, l.counters.peerDropped)
+	}
 }

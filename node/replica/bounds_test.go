@@ -268,3 +268,26 @@ func TestNonsenseOfAMember(t *testing.T) {
 		}
 	})
 }
+
+// A write is not answered with the result of another leader's command that was
+// committed in its place: that it was not carried out is known, and said.
+func TestAnothersCommandInThePlaceOfAWrite(t *testing.T) {
+	c := newCluster(t, 3)
+	c.elect(1)
+	c.pass(3)
+	c.cut[1] = true
+	c.request(1, writeFrame(1, put("k", "lost")))
+	c.request(1, writeFrame(2, put("k", "lost")))
+	c.finish(c.at(1))
+	c.elect(2)
+	c.request(2, writeFrame(3, put("k", "kept"))) // behind the new leader's first entry
+	c.settle()
+	theirs, _ := c.at(2).result(3)
+	if mine := c.at(1).rep.Raft().Status().Last; mine != theirs {
+		t.Fatalf("the write is entry %d, the other's command %d", mine, theirs)
+	}
+	c.cut[1] = false
+	c.pass(5)
+	c.at(1).refused(1, wire.CodeNotLeader)
+	c.at(1).refused(2, wire.CodeNotLeader)
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,10 +35,9 @@ type diskLoop struct {
 	done  func(replica.Completion, []replica.ReadDone) // called by the goroutine
 	space func(full bool)                              // likewise, when that changes
 
-	wake     chan struct{} // capacity 1: next has something
-	prepared chan uint64   // capacity 1: a segment is prepared, zero if that failed
-	noRoom   atomic.Bool   // it failed for lack of space; set before prepared is sent
-	behind   atomic.Bool   // the log has no prepared segment left and waits for one
+	wake     chan struct{}    // capacity 1: next has something
+	prepared chan preparation // capacity 1
+	behind   atomic.Bool      // the log has no prepared segment left and waits for one
 	stop     chan struct{}
 	ended    chan struct{}
 
@@ -50,12 +50,19 @@ type diskLoop struct {
 	answers   []replica.ReadDone
 	preparing bool
 	retryAt   time.Time // after a preparation that failed
-	crowded   bool      // the last preparation failed for lack of space
-	stuck     bool      // mine.stores could not be written for lack of space
+	crowded   error     // why the last preparation failed
+	stuck     error     // why mine.stores could not be written, if that passes
 	low       bool      // less than the reserve is left
 	full      bool      // as last reported
+	noFiles   bool      // likewise
 
 	unreadable bool // the last read failed
+}
+
+// preparation is the outcome of one.
+type preparation struct {
+	number uint64
+	err    error
 }
 
 // diskWork is what one turn of the goroutine takes.
@@ -87,7 +94,7 @@ type diskStats struct {
 func newDiskLoop(fs FS, opt wal.Options, log *slog.Logger, store *wal.Store) *diskLoop {
 	d := &diskLoop{
 		fs: fs, opt: opt, log: log, store: store,
-		wake: make(chan struct{}, 1), prepared: make(chan uint64, 1),
+		wake: make(chan struct{}, 1), prepared: make(chan preparation, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	d.stats.sync.first = int64(20 * time.Microsecond)
@@ -150,14 +157,13 @@ func (d *diskLoop) run() {
 		case <-d.wake:
 			busy = true
 			d.turn()
-		case number := <-d.prepared:
-			d.preparing = false
-			if number != 0 {
-				d.takeOver(number)
+		case p := <-d.prepared:
+			d.preparing, d.crowded = false, p.err
+			if p.err == nil {
+				d.takeOver(p.number)
 			} else {
 				d.retryAt = time.Now().Add(idleInterval)
 			}
-			d.crowded = number == 0 && d.noRoom.Load()
 			d.retry()
 		case <-idle.C:
 			if !busy {
@@ -173,12 +179,13 @@ func (d *diskLoop) run() {
 		d.prepareNext()
 		d.behind.Store(d.preparing && d.store.Log().Spares() == 0)
 		d.reportSpace()
+		d.reportFiles()
 	}
 }
 
-// retry writes once more what a full disk did not take.
+// retry writes once more what could not be written.
 func (d *diskLoop) retry() {
-	if d.stuck {
+	if d.stuck != nil {
 		d.turn()
 	}
 }
@@ -215,7 +222,7 @@ func (d *diskLoop) lowRoom() bool {
 // reportSpace says whether the disk is full: too little room for the spare
 // segments, while the log still has what was prepared before.
 func (d *diskLoop) reportSpace() {
-	full := d.stuck || d.crowded || d.low
+	full := d.failedFor(wal.ErrNoSpace) || d.low
 	if full == d.full || d.disk.Err() != nil {
 		return
 	}
@@ -228,14 +235,34 @@ func (d *diskLoop) reportSpace() {
 	d.space(full)
 }
 
+// failedFor reports whether writing, or preparing to, has last failed for that reason.
+func (d *diskLoop) failedFor(why error) bool {
+	return errors.Is(d.stuck, why) || errors.Is(d.crowded, why)
+}
+
+// reportFiles says that the log lacks descriptors. What cannot be written waits;
+// to the replica that is a disk that hangs.
+func (d *diskLoop) reportFiles() {
+	none := d.failedFor(wal.ErrNoFiles)
+	if none == d.noFiles {
+		return
+	}
+	d.noFiles = none
+	if none {
+		d.log.Error("no file can be opened for the log: writes wait when its segment is full; close files or raise the limit on open files (ulimit -n)", "event", "disk.nofiles", "err", cmp.Or(d.stuck, d.crowded))
+	} else {
+		d.log.Info("files can be opened for the log again", "event", "disk.files")
+	}
+}
+
 // turn carries out everything that is queued.
 func (d *diskLoop) turn() {
 	d.take()
 	var c replica.Completion
 	if len(d.mine.stores) > 0 {
 		c = d.disk.Write(d.mine.stores)
-		if d.stuck = errors.Is(c.Err, wal.ErrNoSpace); d.stuck {
-			c = replica.Completion{}
+		if d.stuck = nil; wal.Passes(c.Err) {
+			d.stuck, c = c.Err, replica.Completion{}
 		} else {
 			d.count()
 		}
@@ -256,12 +283,13 @@ func (d *diskLoop) turn() {
 	}
 }
 
-// take makes everything that is queued the goroutine's own, behind what a full
-// disk has not taken yet. A leader that gets no acknowledgement sends no more than
-// its window, so that this is bounded.
+// take makes everything that is queued the goroutine's own, behind what could not
+// be written yet. A leader that gets no acknowledgement sends no more than its
+// window, and one that hears nothing from its own disk steps down, so that this is
+// bounded.
 func (d *diskLoop) take() {
 	var stuck []replica.Store
-	if d.stuck {
+	if d.stuck != nil {
 		stuck = slices.Clone(d.mine.stores)
 		for i := range stuck {
 			stuck[i].Append = slices.Clone(stuck[i].Append)
@@ -360,14 +388,10 @@ func (d *diskLoop) prepareNext() {
 	d.preparing = true
 	go func() { // ends by itself; Node.end waits for what it sends
 		err := wal.PrepareSegment(d.fs, d.opt, number)
-		d.noRoom.Store(errors.Is(err, wal.ErrNoSpace))
-		if err != nil {
-			if !errors.Is(err, wal.ErrNoSpace) {
-				d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
-			}
-			number = 0
+		if err != nil && !wal.Passes(err) {
+			d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
 		}
-		d.prepared <- number
+		d.prepared <- preparation{number, err}
 	}()
 }
 

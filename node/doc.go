@@ -102,6 +102,10 @@
 // none. The limit on connections leaves enough of them, so that only others in
 // the process can use them up; callers wait in the backlog and are served then.
 //
+// 2026-11-23: without a descriptor for its next segment the log waits, which the
+// replica takes for a disk that hangs. Rejected: fencing, which never ends, and
+// NOSPACE, which says that the disk is full.
+//
 // 2026-11-23: clients beyond the limit on connections are told so by the loop,
 // those beyond maxRefused closed by the port: a port that told them would have to
 // wait for each to read it.

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,5 +105,86 @@ func TestShutdownWithHangingPreparation(t *testing.T) {
 	<-n.disk.prepared
 	if err := n.fs.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// filesFS has no descriptor for the log's files while none is set.
+type filesFS struct {
+	FS
+	none atomic.Bool
+}
+
+func (f *filesFS) lacking(name string) error {
+	if f.none.Load() && strings.HasPrefix(name, "wal/") {
+		return fmt.Errorf("open %s: %w", name, wal.ErrNoFiles)
+	}
+	return nil
+}
+
+func (f *filesFS) Create(name string) (wal.File, error) {
+	if err := f.lacking(name); err != nil {
+		return nil, err
+	}
+	return f.FS.Create(name)
+}
+
+func (f *filesFS) Open(name string) (wal.File, error) {
+	if err := f.lacking(name); err != nil {
+		return nil, err
+	}
+	return f.FS.Open(name)
+}
+
+// A node whose process has no descriptor left when its segment is full waits for
+// one. It is not fenced, says why, and forgets nothing that it has acknowledged.
+func TestRotationWaitsForDescriptors(t *testing.T) {
+	said, fs := &testLog{}, &filesFS{}
+	cfg := testConfig(t, "n1")
+	cfg.Logger = said.logger()
+	cfg.OpenFS = func(dir string) (FS, error) {
+		under, err := osfs.Open(dir)
+		fs.FS = under
+		return fs, err
+	}
+	n := start(t, cfg)
+	c := mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return c.put("k", "v") })
+	fs.none.Store(true)
+	value := strings.Repeat("v", wire.MaxCommandBytes/2)
+	acked := 0
+	eventually(t, "a write that is not taken", func() error {
+		if err := c.SetReadDeadline(time.Now().Add(testPatience)); err != nil {
+			return err
+		}
+		if err := c.put(fmt.Sprint("k", acked), value); err != nil {
+			return nil
+		}
+		acked++
+		return errors.New("writes are taken")
+	})
+	eventually(t, "the reason", func() error {
+		if !strings.Contains(said.String(), "disk.nofiles") || !strings.Contains(said.String(), "ulimit -n") {
+			return errors.New(said.String())
+		}
+		return nil
+	})
+	fs.none.Store(false)
+	eventually(t, "a write with descriptors", func() error {
+		c := mustConnect(t, n.ClientAddr())
+		defer c.Close()
+		return c.put("k", "w")
+	})
+	for i := range acked {
+		c := mustConnect(t, n.ClientAddr())
+		if v, err := c.get(wire.Linearizable, fmt.Sprint("k", i)); err != nil || v != value {
+			t.Errorf("acknowledged write %d: %d bytes, %v", i, len(v), err)
+		}
+		_ = c.Close()
+	}
+	if s := n.Status(); s.State != wire.StateOK {
+		t.Errorf("state %v", s.State)
+	}
+	if strings.Contains(said.String(), "disk.full") {
+		t.Error("the disk is called full")
 	}
 }

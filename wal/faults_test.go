@@ -279,6 +279,45 @@ func TestNoSpaceWithinGroup(t *testing.T) {
 
 var smallOpt = small
 
+// Without descriptors no segment is made or opened and the identity cannot be
+// read: the log waits for them and is not fenced.
+func TestNoFilesPasses(t *testing.T) {
+	f := func(op crashfs.Op, name string) {
+		t.Helper()
+		fs := crashfs.New()
+		must(t, wal.SaveIdentity(fs, wal.Identity{Replica: small.Owner, Name: "n1"}))
+		l, _ := mustOpen(t, fs, small)
+		var m model
+		failed := 0
+		for i := range 200 {
+			if i%9 == 0 {
+				fs.Inject(crashfs.Rule{Op: op, Name: name, Times: 2, Err: wal.ErrNoFiles})
+			}
+			b := entry(wire.Index(len(m)+1), 1, 900)
+			err := l.Append(runs(b))
+			for ; errors.Is(err, wal.ErrNoFiles) && !errors.Is(err, wal.ErrFenced); err = l.Append(runs(b)) {
+				failed++
+			}
+			must(t, err)
+			m.append(b)
+			must(t, l.Sync())
+			if i%7 == 0 {
+				must(t, l.Seal())
+			}
+		}
+		if !strings.HasPrefix(name, "identity") && failed == 0 {
+			t.Errorf("%v %s never failed", op, name)
+		}
+		expect(t, l, m)
+		again, _ := mustOpen(t, fs.Crash(1), small)
+		expect(t, again, m)
+	}
+	f(crashfs.OpCreate, ".now")
+	f(crashfs.OpOpen, ".seg")
+	f(crashfs.OpOpen, "identity")
+	f(crashfs.OpCreate, "identity.tmp")
+}
+
 // The shell's segment comes too late, twice, or not at all.
 func TestPreparedSegments(t *testing.T) {
 	fs := crashfs.New()

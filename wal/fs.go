@@ -8,8 +8,8 @@ import (
 )
 
 // FS is the data folder. Names are relative to it, with forward slashes; ""
-// is the folder itself. Errors wrap ErrNotExist and ErrNoSpace where these
-// apply. Methods are called from one goroutine, except that PrepareSegment may
+// is the folder itself. Errors wrap ErrNotExist, ErrNoSpace and ErrNoFiles where
+// these apply. Methods are called from one goroutine, except that PrepareSegment may
 // run beside the log on another one.
 type FS interface {
 	// Create makes an empty file, or empties an existing one. The name is
@@ -68,6 +68,10 @@ var (
 	// ErrNoSpace is wrapped when the disk is full. The log stays usable: what
 	// was appended before can be read, and the same append may be tried again.
 	ErrNoSpace = errors.New("no space left on the disk")
+	// ErrNoFiles is wrapped when a file cannot be opened or created because the
+	// process, or the system, has no descriptor left. What follows is the same as
+	// for ErrNoSpace.
+	ErrNoFiles = errors.New("no file descriptor left")
 	// ErrFenced is wrapped by every write after a write or sync has failed:
 	// what the disk holds is then unknown until the folder is opened again.
 	ErrFenced = errors.New("log is fenced after a failed write or sync")
@@ -78,6 +82,10 @@ var (
 	// ErrLocked is wrapped when another process holds the data folder.
 	ErrLocked = errors.New("data folder is in use by another process")
 )
+
+// Passes reports whether a failed call has changed nothing that matters and may
+// be made again when there is room, or a descriptor.
+func Passes(err error) bool { return errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoFiles) }
 
 // CorruptError reports damage to data that was known to be durable. Nothing
 // was changed on the disk.

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/dnode-engine/dnode/wire"
@@ -71,9 +70,9 @@ func (l *Log) fence(err error) error {
 	return l.fenced
 }
 
-// writeFailed sorts out a failed write: a full disk is no reason to fence.
+// writeFailed sorts out a failed write: what passes is no reason to fence.
 func (l *Log) writeFailed(err error) error {
-	if errors.Is(err, ErrNoSpace) {
+	if Passes(err) {
 		return err
 	}
 	return l.fence(err)
@@ -121,8 +120,8 @@ func (p *position) skip(e entryHead) { p.off += len(e.bytes) }
 // not kept. Nothing is durable before Sync.
 //
 // A batch that does not fit into the segment is split into several groups; the
-// full segment is then synced before anything is written to the next one. On
-// ErrNoSpace some groups of the batch may have been written; the same batch
+// full segment is then synced before anything is written to the next one. If
+// the error Passes some groups of the batch may have been written; the same batch
 // may be appended again. Any other failure of the disk fences the log.
 func (l *Log) Append(runs [][]byte) error {
 	if l.fenced != nil {

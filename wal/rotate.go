@@ -142,7 +142,7 @@ func (l *Log) record() error {
 	switch {
 	case err == nil || errors.Is(err, ErrNotExist):
 		l.recorded = l.sealed
-	case errors.Is(err, ErrNoSpace):
+	case Passes(err):
 		// What it says stays true; the next occasion tries again.
 	default:
 		return l.fence(err)

@@ -23,10 +23,10 @@ type Disk struct {
 func New(store replica.LogStore) *Disk { return &Disk{store: store, idle: true} }
 
 // Write makes the given batches durable, in order, with one sync. It keeps
-// nothing of them. An error that wraps wal.ErrNoSpace says that the disk is full
-// and nothing may be acknowledged: the same batches are to be given again, before
-// any others, when there may be room. Any other error is for ever: every later
-// Write fails with it.
+// nothing of them. An error that wal.Passes says that the disk is full, or that no
+// file can be opened, and nothing may be acknowledged: the same batches are to be
+// given again, before any others, when that may be over. Any other error is for
+// ever: every later Write fails with it.
 func (d *Disk) Write(batches []replica.Store) replica.Completion {
 	done := replica.Completion{Seq: batches[len(batches)-1].Seq}
 	if d.failed != nil {
@@ -34,7 +34,7 @@ func (d *Disk) Write(batches []replica.Store) replica.Completion {
 		return done
 	}
 	done.Err = d.write(batches)
-	if !errors.Is(done.Err, wal.ErrNoSpace) {
+	if !wal.Passes(done.Err) {
 		d.failed = done.Err
 	}
 	return done
@@ -73,7 +73,7 @@ func (d *Disk) write(batches []replica.Store) error {
 	}
 	d.idle = false
 	err := d.store.Sync()
-	if errors.Is(err, wal.ErrNoSpace) {
+	if wal.Passes(err) {
 		err = errors.New(err.Error()) // a failed sync is for ever, whatever made it fail
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (d *Disk) Idle() error {
 	}
 	d.idle = true
 	switch err := d.store.Seal(); {
-	case errors.Is(err, wal.ErrNoSpace):
+	case wal.Passes(err):
 		d.idle = false
 	case err != nil:
 		d.failed = fmt.Errorf("cannot seal log: %w", err)

@@ -122,11 +122,16 @@ func TestFirstErrorIsForEver(t *testing.T) {
 // A full disk takes the same batches later; a sync that fails for lack of space
 // is a failed sync.
 func TestFullDiskIsNotForEver(t *testing.T) {
-	s := &store{fail: "append", err: wal.ErrNoSpace}
+	t.Run("space", func(t *testing.T) { testPasses(t, wal.ErrNoSpace) })
+	t.Run("files", func(t *testing.T) { testPasses(t, wal.ErrNoFiles) })
+}
+
+func testPasses(t *testing.T, why error) {
+	s := &store{fail: "append", err: why}
 	d := disk.New(s)
 	batch := []replica.Store{entries(1, 1, 1, 2)}
 	for range 2 {
-		if done := d.Write(batch); !errors.Is(done.Err, wal.ErrNoSpace) || d.Err() != nil {
+		if done := d.Write(batch); !errors.Is(done.Err, why) || d.Err() != nil {
 			t.Fatalf("%v, for ever: %v", done.Err, d.Err())
 		}
 	}
@@ -144,7 +149,7 @@ func TestFullDiskIsNotForEver(t *testing.T) {
 		}
 	}
 	s.fail = "sync"
-	if done := d.Write([]replica.Store{entries(3, 1, 4, 4)}); done.Err == nil || errors.Is(done.Err, wal.ErrNoSpace) || d.Err() == nil {
+	if done := d.Write([]replica.Store{entries(3, 1, 4, 4)}); done.Err == nil || errors.Is(done.Err, why) || d.Err() == nil {
 		t.Fatalf("a failed sync: %v, for ever: %v", done.Err, d.Err())
 	}
 }

@@ -14,7 +14,7 @@
 //
 // Sync is fdatasync on Linux, which also brings the file's size to the disk,
 // and F_FULLFSYNC on macOS, where fsync stops at the drive's cache. SyncDir is
-// fsync of the folder. DropCache asks the kernel to forget a file's clean
+// fsync of the folder, which stays open. DropCache asks the kernel to forget a file's clean
 // pages, after a failed sync has made them doubtful: on Linux by
 // posix_fadvise, on macOS by F_NOCACHE; both are requests, not orders.
 //

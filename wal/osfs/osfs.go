@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/dnode-engine/dnode/wal"
@@ -20,6 +21,9 @@ type FS struct {
 	dir      string
 	lock     *os.File // nil: read-only folder without a LOCK file
 	readOnly bool
+
+	mu   sync.Mutex
+	dirs map[string]*os.File // folders that were synced, by path: see folder
 }
 
 var _ wal.FS = (*FS)(nil)
@@ -116,10 +120,17 @@ func makeDir(dir string) error {
 
 // Close lets go of the lock. Files of the folder must be closed before.
 func (s *FS) Close() error {
-	if s.lock == nil {
-		return nil
+	var err error
+	s.mu.Lock()
+	for path, d := range s.dirs {
+		err = errors.Join(err, d.Close())
+		delete(s.dirs, path)
 	}
-	return s.lock.Close()
+	s.mu.Unlock()
+	if s.lock == nil {
+		return err
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
 // Dir returns the folder as it was given to Open.
@@ -219,7 +230,30 @@ func (s *FS) SyncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return mapError(syncDir(path))
+	d, err := s.folder(path)
+	if err != nil {
+		return mapError(err)
+	}
+	return mapError(d.Sync())
+}
+
+// folder opens a folder once and for all: when a name was changed its sync must
+// not fail for want of a descriptor.
+func (s *FS) folder(path string) (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.dirs[path]; d != nil {
+		return d, nil
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if s.dirs == nil {
+		s.dirs = make(map[string]*os.File)
+	}
+	s.dirs[path] = d
+	return d, nil
 }
 
 // MkdirAll makes a folder that its owner alone may enter.
@@ -248,6 +282,8 @@ func mapError(err error) error {
 		return fmt.Errorf("%w: %w", wal.ErrNotExist, err)
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG): // the last is a ulimit's
 		return fmt.Errorf("%w: %w", wal.ErrNoSpace, err)
+	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+		return fmt.Errorf("%w: %w", wal.ErrNoFiles, err)
 	}
 	return err
 }

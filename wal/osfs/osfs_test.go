@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wal"
@@ -154,5 +155,32 @@ func TestStoreOnDisk(t *testing.T) {
 	rec, err := wal.Verify(ro)
 	if must(t, err); rec.Last != last {
 		t.Fatalf("%+v", rec)
+	}
+}
+
+// Without descriptors a folder that was synced before can be synced again, and
+// a file that cannot be opened is told from a disk that fails.
+func TestNoDescriptors(t *testing.T) {
+	fs := open(t, t.TempDir())
+	defer fs.Close()
+	must(t, fs.MkdirAll("wal"))
+	must(t, fs.SyncDir("wal"))
+	must(t, fs.SyncDir(""))
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	none := limit
+	none.Cur = 3
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none))
+	wal1, root := fs.SyncDir("wal"), fs.SyncDir("")
+	_, created := fs.Create("wal/1")
+	_, opened := fs.Open("LOCK")
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if wal1 != nil || root != nil {
+		t.Errorf("sync of the folders: %v, %v", wal1, root)
+	}
+	for _, err := range []error{created, opened} {
+		if !errors.Is(err, wal.ErrNoFiles) || !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("a file without a descriptor: %v", err)
+		}
 	}
 }

@@ -56,7 +56,8 @@ type loop struct {
 	lightBy replica.ConnID // who that was
 	otherAt int64          // when another light one last asked
 
-	largeUntil int64 // light connections come before another large write till then
+	largeUntil int64          // light connections come before another large write till then
+	first      replica.ConnID // who has waited longest of those that yield, zero: nobody
 
 	draining bool
 

@@ -14,8 +14,9 @@ import (
 // A connection is light while it has few and small requests in flight; what it
 // has beyond that is bulk. As long as light ones ask, too, all bulk together may
 // be bulkRequests or bulkBytes in flight, or one request that is larger. The
-// rest waits in the buffers of its connections, which take turns. A write beyond
-// bulkBytes holds up everybody once, so that these come at largeRate. Among
+// rest waits in the buffers of its connections, which take turns: who has waited
+// longest without one is the first, and large requests of others wait for it. A
+// write beyond bulkBytes holds up everybody once, so that these come at largeRate. Among
 // themselves connections with much in flight have the node to themselves.
 //
 // A request whose reply will be large costs as much as a large one; it is told
@@ -103,11 +104,15 @@ func (l *loop) mustYield(c *conn, t wire.FrameType, size int) bool {
 	if behind {
 		return many || large
 	}
-	if t == wire.FrameWrite && size > bulkBytes && l.now < l.largeUntil {
+	paced := t == wire.FrameWrite && size > bulkBytes
+	if paced && l.now < l.largeUntil {
 		return true
 	}
 	if c.heavy {
 		size, large = max(size, bulkBytes), true
+	}
+	if large && l.first != 0 && l.first != c.id && (paced || l.now >= l.largeUntil) {
+		return true
 	}
 	return many && l.bulk.requests >= bulkRequests || large && l.bulk.bytes > 0 && l.bulk.bytes+size > bulkBytes
 }
@@ -153,17 +158,31 @@ func (c *conn) count() {
 	}
 }
 
-// resume gives connections that yielded their turn, as far as it goes: who has
-// waited longest comes first, and goes to the end of the queue. It runs once in
-// each turn of the loop.
+// resume gives connections that yielded their turn, as far as it goes. All go to
+// the end of the queue, who had nothing of this turn before who had, and last who
+// came first among these. It runs once in each turn of the loop.
 func (l *loop) resume() {
 	t := &l.conns
 	n := min(len(t.yielding), maxResumed)
-	for _, c := range t.yielding[:n] {
+	turn, took := t.yielding[:n], 0
+	l.first = 0
+	for _, c := range turn {
+		at := c.at
 		l.resumeOf(c)
-		if c.yields {
+		switch {
+		case !c.yields:
+		case c.at != at:
+			turn[took] = c
+			took++
+		default:
 			t.yielding = append(t.yielding, c)
+			if l.first == 0 {
+				l.first = c.id
+			}
 		}
+	}
+	if took > 0 {
+		t.yielding = append(append(t.yielding, turn[1:took]...), turn[0])
 	}
 	if n > 0 {
 		rest := copy(t.yielding, t.yielding[n:])

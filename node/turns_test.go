@@ -2,9 +2,12 @@ package node
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/dnode-engine/dnode/node/kv"
+	"github.com/dnode-engine/dnode/node/raft"
 	"github.com/dnode-engine/dnode/node/replica"
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -144,4 +147,78 @@ func TestBulkIsCountedOff(t *testing.T) {
 	if (s.bulk != bulk{}) || s.pending != 0 {
 		t.Errorf("%+v, %d pending at the end", s.bulk, s.pending)
 	}
+}
+
+// soleLeader is a loop with the leader of a cluster of one, whose disk is done
+// when stored is called.
+func soleLeader(t *testing.T) *loop {
+	t.Helper()
+	l := follower(t, nil)
+	boot := wire.Membership{NextID: 2, Members: []wire.Member{{ID: 1, Name: "n1", Replica: rid(1), Role: wire.Voter}}}
+	self := *fuzzSelf()
+	self.members = &boot
+	rep, err := replica.New(replica.Config{Name: "n1", Raft: raft.Config{
+		ID: 1, ElectionTicks: 10, HeartbeatTicks: 1, MaxAppendBytes: 4 << 20, MaxInflightBytes: 4 << 20, MaxUncommittedBytes: 64 << 20, TailBytes: 64 << 20,
+	}}, kv.New(), raft.State{First: 1, Members: boot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.self, l.rep, l.now, l.begun = &self, rep, int64(time.Hour), false
+	for range 100 {
+		l.event()
+		rep.Tick()
+		l.turn()
+	}
+	return l
+}
+
+// turn is one of the loop, in which all that was given to the disk is done.
+func (l *loop) turn() {
+	l.endBatch()
+	if n := len(l.disk.next.stores); n > 0 {
+		l.event()
+		l.rep.Stored(replica.Completion{Seq: l.disk.next.stores[n-1].Seq})
+		l.disk.next.reset()
+	}
+	l.endBatch()
+	l.resume()
+	l.endBatch()
+	l.flush()
+}
+
+// However much one connection asks for, another that waits has its turn.
+func TestBulkConnectionsTakeTurns(t *testing.T) {
+	type asks struct{ many, size int }
+	f := func(what string, one, other asks, least int) {
+		t.Helper()
+		l, r := soleLeader(t), &raw{}
+		light, _ := l.fake()
+		a, _ := l.fake()
+		b, _ := l.fake()
+		ask := func(c *conn, q asks) {
+			value := strings.Repeat("v", q.size)
+			for n, _ := c.session.InFlight(); n+c.waiting < q.many; {
+				l.frames(c, r.putFrame("k", value))
+				n, _ = c.session.InFlight()
+			}
+		}
+		served := 0
+		l.now = int64(time.Hour)
+		for range 640 {
+			l.now += int64(time.Millisecond)
+			l.frames(light, r.putFrame("k", "v"))
+			ask(a, one)
+			ask(b, other)
+			before := b.waiting
+			l.turn()
+			served += before - b.waiting
+		}
+		if served < least {
+			t.Errorf("%s: %d requests of the other are taken in 640 turns, want %d", what, served, least)
+		}
+	}
+	f("large requests", asks{6, 1<<20 - 200}, asks{1, 1<<20 - 200}, 7)
+	f("a large request beside smaller ones", asks{700, 10_000}, asks{1, 1<<20 - 200}, 14)
+	f("requests of some size", asks{500, 10_000}, asks{2, 100_000}, 200)
+	f("many small requests", asks{4000, 100}, asks{4000, 100}, 16_000)
 }

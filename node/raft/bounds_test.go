@@ -81,38 +81,78 @@ func TestUnconfirmedRoundsAreBounded(t *testing.T) {
 	}
 }
 
-// A leader that commits nothing cannot make a follower's memory grow for ever.
-// The next leader finds the follower as it would any other.
+// appendAt hands node n an Append with one entry of a MiB behind entry at.
+func appendAt(t *testing.T, net *network, n *node, m wire.PeerMessage) {
+	t.Helper()
+	head := wire.EntryHead{Type: wire.EntryCommand, Index: m.Index + 1, Term: m.Term}
+	m.Type, m.Entries = wire.FrameAppend, wire.AppendEntry(nil, head, make([]byte, 1<<20), nil)
+	step(t, n.core, m)
+	net.ready(n)
+}
+
+// A leader that commits nothing cannot make a follower's memory grow for ever:
+// what is on the disk leaves it, and while the disk hangs nothing more is taken.
 func TestUncommittedEntriesOfAFollowerAreBounded(t *testing.T) {
 	net := newNetwork(3, 0, nil)
 	n := net.node(1)
 	r := n.core
-	payload := make([]byte, 1<<20)
-	send := func(from wire.NodeID, term wire.Term, at wire.Index, atTerm wire.Term, commit wire.Index) {
+	send := func() {
 		t.Helper()
-		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: at + 1, Term: term}, payload, nil)
-		step(t, r, wire.PeerMessage{Type: wire.FrameAppend, From: from, Term: term, Index: at, LogTerm: atTerm, Commit: commit, Entries: e})
-		net.ready(n)
+		m := wire.PeerMessage{From: 2, Term: 1, Index: r.log.last, LogTerm: r.log.lastTerm()}
+		if appendAt(t, net, n, m); r.log.memBytes > r.mostInMemory()+2<<20 {
+			t.Fatalf("%d bytes in memory, %d entries", r.log.memBytes, r.log.last)
+		}
+	}
+	for range 50 {
+		send()
 		net.sync(n, len(n.ops))
-		net.msgs = nil
 	}
-	send(2, 1, 0, 0, 0)
-	for range 100 {
-		send(2, 1, r.log.last, 1, 0)
+	if r.log.last != 50 {
+		t.Fatalf("last %d, want 50", r.log.last)
 	}
-	full := r.log.last
-	if r.log.memBytes > r.mostInMemory()+2<<20 || full > 20 {
-		t.Fatalf("%d bytes in memory, %d entries", r.log.memBytes, full)
+	n.hang = true
+	for range 50 {
+		send()
 	}
-	send(2, 1, full, 1, full) // dropped, but what it says is committed makes room
-	r.Applied(r.log.commit)
-	if send(2, 1, full, 1, full); r.log.last != full+1 {
-		t.Errorf("last %d, want one more than %d", r.log.last, full)
+	if r.log.last == 100 {
+		t.Error("nothing was refused while the disk hung")
 	}
-	for range 100 {
-		send(2, 1, r.log.last, 1, full)
+	n.hang = false
+	net.sync(n, len(n.ops))
+	before := r.log.last
+	if send(); r.log.last != before+1 {
+		t.Errorf("last %d, want one more than %d", r.log.last, before)
 	}
-	if send(3, 2, full, 1, full); r.log.last != full+1 || r.log.lastTerm() != 2 {
-		t.Errorf("last %d of term %d after another leader's entry at %d", r.log.last, r.log.lastTerm(), full+1)
+}
+
+// What a member holds that was never committed, or that it has yet to apply,
+// keeps no entry out: it may be the one without which a leader commits nothing.
+func TestFullMemoryKeepsNoEntryOut(t *testing.T) {
+	for name, commits := range map[string]bool{"uncommitted": false, "not applied": true} {
+		net := newNetwork(3, 0, nil)
+		lead, n := net.node(1), net.node(2)
+		for i := range wire.Index(40) { // of leaders that forgot with their lives how much that was
+			m := wire.PeerMessage{From: 3, Term: 1, Index: i, LogTerm: min(1, wire.Term(i))}
+			if commits {
+				m.Commit = i
+			}
+			appendAt(t, net, n, m)
+			net.sync(n, len(n.ops))
+			head := wire.EntryHead{Type: wire.EntryCommand, Index: i + 1, Term: 1}
+			lead.log = append(lead.log, stored{i + 1, 1, wire.AppendEntry(nil, head, make([]byte, 1<<20), nil)})
+		}
+		lead.crash()
+		if err := lead.start(true); err != nil {
+			t.Fatal(err)
+		}
+		lead.core.SetNow(net.now)
+		net.msgs, net.cuts = nil, [][2]wire.NodeID{{1, 3}, {3, 1}, {2, 3}, {3, 2}}
+		for range 60 {
+			net.tickAll()
+			net.settle()
+		}
+		if c := max(lead.core.log.commit, n.core.log.commit); c < 41 {
+			t.Errorf("%s: %s, member: %s", name, brief(lead.core), brief(n.core))
+		}
 	}
 }

@@ -77,6 +77,9 @@
 //   - One message moves a node by 2^32 terms at most. A member is trusted with the term, yet a
 //     single absurd one must not use terms up for good. Refusing it without a move was rejected:
 //     a member that was led astray in two steps would never meet the others again.
+//   - A follower whose memory is full lets go of entries that are durable and not applied, as a
+//     restart would. Refusing new ones until more is committed was rejected: a leader commits
+//     what earlier ones left behind only with an entry of its own term, which comes after it.
 //   - A damaged log is not this package's to find: entries are verified when they come in.
 //
 // # Sources

@@ -40,8 +40,8 @@ func (r *Raft) stepAppend(m *wire.PeerMessage) error {
 		r.emit(wire.PeerMessage{Type: wire.FrameAppendReply, To: m.From, Index: m.Index, Reject: true, Hint: hint, LogTerm: term})
 		return nil
 	}
-	if in.from > r.log.last && r.log.memBytes > r.mostInMemory() {
-		in.last, in.fresh, in.configs = in.from-1, nil, nil // they come again when more is committed
+	if in.from > r.log.last && r.crowded() {
+		in.last, in.fresh, in.configs = in.from-1, nil, nil // they come again when more is on the disk
 	}
 	if len(in.fresh) > 0 {
 		if in.from <= r.log.last {
@@ -60,11 +60,20 @@ func (r *Raft) stepAppend(m *wire.PeerMessage) error {
 	return nil
 }
 
-// mostInMemory is the memory of the log beyond which a follower takes no more
-// entries. A leader that keeps its limits on what is in flight and uncommitted
-// stays far below, however badly its entries fill the chunks.
+// crowded reports whether the log leaves no memory for more entries before the
+// disk has what is there. What it has, applied or not, can be read back. Nothing
+// but this node's own disk is waited for: a leader may need the next entry to
+// commit all those that are here.
+func (r *Raft) crowded() bool {
+	r.log.evict(r.log.durable, r.mostInMemory())
+	return r.log.memBytes > r.mostInMemory() && r.log.durable < r.log.last
+}
+
+// mostInMemory is the memory of the log beyond which a follower keeps no more of
+// it than it must. Who keeps the limits on what is in flight and uncommitted
+// stays far below, however badly the entries fill the chunks.
 func (r *Raft) mostInMemory() int {
-	return r.cfg.TailBytes + 4*r.cfg.MaxUncommittedBytes + 2*wire.MaxAppendBytes
+	return r.cfg.TailBytes + 2*r.cfg.MaxUncommittedBytes + 2*r.cfg.MaxAppendBytes
 }
 
 // checkLeader refuses a second leader of one term, which cannot exist.

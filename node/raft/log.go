@@ -56,7 +56,8 @@ type raftLog struct {
 	runs []wire.TermRun
 
 	// Invariant: segs covers [memFirst, last] without gaps; memFirst = last+1
-	// if it is empty. Only entries that are durable and applied leave memory.
+	// if it is empty. Only entries that are durable leave memory, and those that
+	// are not applied only if there is too much of them.
 	memFirst wire.Index
 	segs     []segment
 	// Invariant: for every entry i in memory offs[i % len(offs)] is its offset
@@ -66,7 +67,7 @@ type raftLog struct {
 	chunk    []byte // the newest chunk; its length is what is used of it
 	memBytes int    // capacity of all chunks held
 
-	chunkBytes, tailBytes int
+	chunkBytes int
 
 	batches  []batch // oldest first
 	lastTime uint64  // of the last entry as recovered, while none is in memory
@@ -80,7 +81,6 @@ func (l *raftLog) init(st *State, tailBytes int) {
 	l.memFirst = st.Last + 1
 	l.offs = make([]uint32, 64)
 	l.chunkBytes = min(max(tailBytes/16, minChunkBytes), maxChunkBytes)
-	l.tailBytes = tailBytes
 	l.lastTime = st.LastTime
 }
 
@@ -241,11 +241,11 @@ func (l *raftLog) drop(k int) {
 	l.segs[k] = segment{}
 }
 
-// evict lets the oldest segments go while memory is above the limit and they
-// are durable and applied.
-func (l *raftLog) evict() {
+// evict lets the oldest segments that end at or before i, which is durable, go
+// while memory is above the limit. The last one stays.
+func (l *raftLog) evict(i wire.Index, limit int) {
 	n := 0
-	for len(l.segs)-n > 1 && l.memBytes > l.tailBytes && l.segs[n+1].first-1 <= min(l.durable, l.applied) {
+	for len(l.segs)-n > 1 && l.memBytes > limit && l.segs[n+1].first-1 <= i {
 		l.drop(n)
 		n++
 	}

@@ -171,7 +171,7 @@ func (r *Raft) Applied(i wire.Index) {
 		panic(fmt.Sprintf("BUG: applied %d above commit index %d", i, r.log.commit))
 	}
 	r.log.applied = max(r.log.applied, i)
-	r.log.evict()
+	r.log.evict(min(r.log.durable, r.log.applied), r.cfg.TailBytes)
 }
 
 // Tick advances the core's timers by one tick.

@@ -71,6 +71,7 @@ func TestRandomClustersStaySafe(t *testing.T) {
 		c.network = newNetwork(voters, c.rng.IntN(2), func(cfg *Config) {
 			cfg.Seed = seed
 			cfg.TailBytes = []int{1 << 10, 1 << 20}[c.rng.IntN(2)]
+			cfg.MaxUncommittedBytes = []int{1, 1 << 20}[c.rng.IntN(2)]
 			if small { // one entry in a message: what figure 8 needs
 				cfg.MaxAppendBytes, cfg.MaxInflightBytes = 1, 1
 			}

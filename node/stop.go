@@ -114,7 +114,7 @@ func (l *loop) drained() bool {
 			l.publishSelf(&s)
 		}
 	}
-	if l.pending > 0 || len(l.conns.dirty) > 0 {
+	if l.pending > 0 || len(l.conns.dirty) > 0 || len(l.conns.yielding) > 0 {
 		return false
 	}
 	for _, c := range l.conns.slots {

@@ -97,7 +97,7 @@ func (l *loop) mustYield(c *conn, t wire.FrameType, size int) bool {
 	}
 	light := lightAt != 0 && l.now-lightAt < yieldNanos
 	behind := l.disk.behind.Load() && t == wire.FrameWrite
-	if !light && !behind || c.state != connOpen || c.side != wire.ClientSide {
+	if !light && !behind || c.state != connOpen || c.side != wire.ClientSide || l.draining {
 		return false
 	}
 	many, large := c.pending >= lightRequests, c.bytes+size > lightBytes
@@ -176,7 +176,7 @@ func (l *loop) resume() {
 			took++
 		default:
 			t.yielding = append(t.yielding, c)
-			if l.first == 0 {
+			if l.first == 0 && !l.disk.behind.Load() { // a write that waits for a segment holds up no reads
 				l.first = c.id
 			}
 		}
@@ -188,6 +188,10 @@ func (l *loop) resume() {
 		rest := copy(t.yielding, t.yielding[n:])
 		clear(t.yielding[rest:])
 		t.yielding = t.yielding[:rest]
+	}
+	l.endBatch()
+	if took > 0 && l.bulk.requests < bulkRequests { // answered at once: there is room for more
+		l.n.kickLoop()
 	}
 }
 

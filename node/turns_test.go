@@ -222,3 +222,62 @@ func TestBulkConnectionsTakeTurns(t *testing.T) {
 	f("requests of some size", asks{500, 10_000}, asks{2, 100_000}, 200)
 	f("many small requests", asks{4000, 100}, asks{4000, 100}, 16_000)
 }
+
+// Requests that wait do not wait for a tick when those before them are answered
+// at once.
+func TestYieldedReadsNeedNoTick(t *testing.T) {
+	const count = 2000
+	cfg := testConfig(t, "n1")
+	cfg.TickInterval = 100 * time.Millisecond
+	n := start(t, cfg)
+	light, c := mustConnect(t, n.ClientAddr()), mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return light.put("k", "v") })
+	var b []byte
+	for range count {
+		b = append(b, c.getFrame(wire.Stale, "k")...)
+	}
+	begin := time.Now()
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	for range count {
+		if _, err := c.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took > time.Duration(yieldNanos)/2 {
+		t.Errorf("%d reads took %v", count, took)
+	}
+}
+
+// A node that stops answers what waits, however long it might have to.
+func TestYieldedRequestsAreRefusedAtTheEnd(t *testing.T) {
+	l, r := soleLeader(t), &raw{}
+	light, _ := l.fake()
+	c, fc := l.fake()
+	l.now = int64(time.Hour)
+	l.frames(light, r.putFrame("k", "v"))
+	large := strings.Repeat("v", 1<<20-200)
+	l.frames(c, r.putFrame("k", large))
+	l.turn()
+	l.turn()
+	l.frames(c, r.putFrame("k", large)) // too early after the first
+	if !c.yields || l.pending != 0 {
+		t.Fatalf("it does not wait, %d are in flight", l.pending)
+	}
+	said := fc.out.Len()
+	if l.drained() {
+		t.Error("drained with a request that waits")
+	}
+	l.turn()
+	f, err := wire.ParseFrame(fc.out.Bytes()[said:], wire.MaxFrameBytes)
+	if err != nil || f.Type != wire.FrameError {
+		t.Fatalf("answered by %v, %v", f.Type, err)
+	}
+	if e, err := wire.ParseError(f.Body); err != nil || e.Code != wire.CodeShutdown {
+		t.Errorf("answered by %v, %v", e, err)
+	}
+	if !l.drained() {
+		t.Error("not drained when all is answered")
+	}
+}

@@ -50,6 +50,7 @@ type loop struct {
 	lostLinks []*link
 	recorded  bool // the identity file names the cluster
 	pending   int  // requests handed to the replica and not answered
+	more      bool // the replica has work left, for the next turn
 
 	bulk    bulk           // of all connections
 	lightAt int64          // when a light connection last asked, zero: not lately
@@ -190,6 +191,10 @@ func (l *loop) Run(context.Context) error {
 			l.event()
 			l.rep.EntriesRead(reads[i])
 		}
+		if l.more {
+			l.more = false
+			l.event()
+		}
 	}
 	l.tick()
 	l.endBatch()
@@ -244,6 +249,7 @@ func (l *loop) carryOut(fx *replica.Effects) {
 		l.founded()
 	}
 	if fx.More {
+		l.more = true
 		l.n.kickLoop()
 	}
 }

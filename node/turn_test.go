@@ -2,8 +2,10 @@ package node
 
 import (
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dnode-engine/dnode/node/kv"
 	"github.com/dnode-engine/dnode/node/raft"
@@ -153,5 +155,46 @@ func TestLinkThatTakesNothingIsCut(t *testing.T) {
 	}
 	if k.conn != nil || l.counters.linksCut != 1 || l.counters.peerDropped != uint64(2*len(b)) || len(l.lostLinks) != 1 {
 		t.Errorf("up %v, cut %d times, %d bytes dropped", k.conn != nil, l.counters.linksCut, l.counters.peerDropped)
+	}
+}
+
+// What the replica could not do in one batch it goes on with in the next turn,
+// whether or not anything happens until then.
+func TestWorkLeftIsDoneInTheNextTurn(t *testing.T) {
+	l := follower(t, func(cfg *Config) { cfg.TickInterval = time.Hour })
+	boot := wire.Membership{NextID: 2, Members: []wire.Member{{ID: 1, Name: "n1", Replica: rid(1), Role: wire.Voter}}}
+	rep, err := replica.New(replica.Config{Name: "n1", Raft: raft.Config{
+		ID: 1, ElectionTicks: 100, HeartbeatTicks: 1, MaxAppendBytes: 1, MaxInflightBytes: 1, MaxUncommittedBytes: 64 << 20, TailBytes: 64 << 20,
+	}}, kv.New(), raft.State{First: 1, Fresh: true, Members: boot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.rep = rep
+	l.readClock()
+	l.lastTick = l.now
+	stored := func() {
+		rep.Begin(l.now)
+		seq := rep.Effects().Store.Seq
+		rep.Begin(l.now)
+		rep.Stored(replica.Completion{Seq: seq})
+	}
+	stored() // the vote: it leads
+	r := &raw{}
+	for i := range 8 {
+		f, err := wire.ParseFrame(r.putFrame(string(rune('a'+i)), strings.Repeat("v", 900<<10)), wire.MaxFrameBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep.Request(1, f)
+	}
+	stored()
+	l.begun = true
+	for range 10 {
+		if err := l.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := rep.Raft().Status(); st.Commit < 8 || st.Applied != st.Commit {
+		t.Errorf("applied %d of %d committed entries in ten turns", st.Applied, st.Commit)
 	}
 }

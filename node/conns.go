@@ -56,7 +56,8 @@ type conn struct {
 	at      int    // yields: the bytes of in that were handled
 	next    int    // yields: where in in the next header is expected
 	waiting int    // yields: headers between at and next
-	heavy   bool   // its last reply was larger than bulkBytes
+	heavy   bool   // its last reply was larger than bulkBytes, or its first will be
+	known   bool   // it has had a reply
 	yields  bool   // in conns.yielding: see turns.go
 	bulkAt  int64  // when it last asked for more than a light one
 	weight  bulk   // its part of loop.bulk
@@ -253,7 +254,7 @@ func (l *loop) frames(c *conn, buf []byte) {
 // nextFrame handles the first frame of buf, if it is there, and returns its
 // size, or that it has to wait: see turns.go.
 func (l *loop) nextFrame(c *conn, buf []byte) (n int, yields bool) {
-	if t, size, whole := peekFrame(buf); whole && l.mustYield(c, t, size) {
+	if a, whole := peek(buf); whole && l.mustYield(c, a) {
 		return 0, true
 	}
 	f, n, err := c.session.Next(buf)
@@ -379,7 +380,7 @@ func (l *loop) request(c *conn, f wire.Frame) {
 		l.answerError(c, f, e)
 	default:
 		l.event()
-		l.asks(c, f.Type, f.Size)
+		l.asks(c, askOf(f))
 		l.rep.Request(c.id, f)
 	}
 	l.makeRoom()

@@ -77,7 +77,8 @@ func testConfig(t *testing.T, name string) Config {
 	})
 	return Config{
 		Name: name, DataDir: t.TempDir(), Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", HTTP: "127.0.0.1:0",
-		SegmentBytes: wire.MinSegmentBytes, Logger: w.logger(), ElectionTicks: 20, HeartbeatTicks: 3,
+		SegmentBytes: wire.MinSegmentBytes, Logger: w.logger(),
+		ElectionTicks: 200, HeartbeatTicks: 3, // a sole voter steps down when its disk stands still for that long
 	}
 }
 
@@ -299,7 +300,7 @@ func newCluster(t *testing.T, n int, change func(i int, cfg *Config)) *testClust
 	}
 	for i, a := range addrs {
 		cfg := testConfig(t, "n"+strconv.Itoa(i+1))
-		cfg.PeerListen, cfg.Cluster = a, list
+		cfg.PeerListen, cfg.Cluster, cfg.ElectionTicks = a, list, 20
 		if change != nil {
 			change(i, &cfg)
 		}

@@ -76,8 +76,10 @@ func TestUnreadRepliesAreBounded(t *testing.T) {
 	n := start(t, cfg)
 	honest := mustConnect(t, n.ClientAddr())
 	eventually(t, "put", func() error { return honest.put("k", strings.Repeat("v", 512<<10)) })
+	var slow []*raw
 	for range 20 {
 		c := mustConnect(t, n.ClientAddr())
+		slow = append(slow, c)
 		if err := c.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +93,9 @@ func TestUnreadRepliesAreBounded(t *testing.T) {
 		}
 	}
 	eventually(t, "slow readers to be closed", func() error {
+		for _, c := range slow { // who is still there asks for more
+			_, _ = c.Write(c.getFrame(wire.Stale, "k"))
+		}
 		s := n.published.get()
 		busy := s.answered[0][wire.CodeBusy]
 		if s.closed[wire.CodeSlowReader] == 0 || busy == 0 {

@@ -20,7 +20,7 @@ import (
 // themselves connections with much in flight have the node to themselves.
 //
 // A request whose reply will be large costs as much as a large one; it is told
-// by the last reply of its connection.
+// by the last reply of its connection, or, before there is one, by being a scan.
 //
 // What waits counts for the requests and bytes that the hello granted.
 
@@ -56,13 +56,43 @@ func (l *loop) weigh(c *conn) {
 	l.bulk.bytes += c.weight.bytes - was.bytes
 }
 
-// asks notes a request that is taken.
-func (l *loop) asks(c *conn, t wire.FrameType, size int) {
-	if t == wire.FrameWrite && size > bulkBytes {
-		l.largeUntil = l.now + int64(size)*int64(time.Second)/largeRate
+// ask is what is known of a request before it is taken.
+type ask struct {
+	size  int
+	write bool
+	scan  bool
+}
+
+func askOf(f wire.Frame) ask {
+	return ask{
+		size: f.Size, write: f.Type == wire.FrameWrite,
+		scan: f.Type == wire.FrameRead && len(f.Body) > 1 && wire.QueryOp(f.Body[1]) == wire.QueryScan,
 	}
+}
+
+// peek looks at the first frame of b without judging it, if it is whole.
+func peek(b []byte) (a ask, whole bool) {
+	if len(b) < wire.FrameHeaderBytes {
+		return ask{}, false
+	}
+	size, body := uint64(binary.LittleEndian.Uint32(b)), wire.FrameHeaderBytes
+	if wire.Flags(b[5])&wire.FlagTrace != 0 {
+		body += wire.TraceBytes
+	}
+	if size > uint64(len(b)) || size < uint64(body) {
+		return ask{}, false
+	}
+	return askOf(wire.Frame{Type: wire.FrameType(b[4]), Size: int(size), Body: b[body:size]}), true
+}
+
+// asks notes a request that is taken.
+func (l *loop) asks(c *conn, a ask) {
+	if a.write && a.size > bulkBytes {
+		l.largeUntil = l.now + int64(a.size)*int64(time.Second)/largeRate
+	}
+	c.heavy = c.heavy || a.scan && !c.known
 	c.pending++
-	c.bytes += size
+	c.bytes += a.size
 	l.pending++
 	l.weigh(c)
 	switch {
@@ -83,47 +113,39 @@ func (l *loop) asks(c *conn, t wire.FrameType, size int) {
 func (l *loop) answered(c *conn, requestBytes, replyBytes int) {
 	c.pending--
 	c.bytes -= requestBytes
-	c.heavy = replyBytes > bulkBytes
+	c.known, c.heavy = true, replyBytes > bulkBytes
 	l.pending--
 	l.weigh(c)
 }
 
 // mustYield reports whether a connection has to let others go first with a
-// request of that type and size.
-func (l *loop) mustYield(c *conn, t wire.FrameType, size int) bool {
+// request.
+func (l *loop) mustYield(c *conn, a ask) bool {
 	lightAt := l.lightAt
 	if l.lightBy == c.id {
 		lightAt = l.otherAt
 	}
 	light := lightAt != 0 && l.now-lightAt < yieldNanos
-	behind := l.disk.behind.Load() && t == wire.FrameWrite
+	behind := l.disk.behind.Load() && a.write
 	if !light && !behind || c.state != connOpen || c.side != wire.ClientSide || l.draining {
 		return false
 	}
-	many, large := c.pending >= lightRequests, c.bytes+size > lightBytes
+	many, large := c.pending >= lightRequests, c.bytes+a.size > lightBytes
 	if behind {
 		return many || large
 	}
-	paced := t == wire.FrameWrite && size > bulkBytes
+	paced := a.write && a.size > bulkBytes
 	if paced && l.now < l.largeUntil {
 		return true
 	}
-	if c.heavy {
-		size, large = max(size, bulkBytes), true
+	bytes := a.size
+	if c.heavy || a.scan && !c.known {
+		bytes, large = max(bytes, bulkBytes), true
 	}
 	if large && l.first != 0 && l.first != c.id && (paced || l.now >= l.largeUntil) {
 		return true
 	}
-	return many && l.bulk.requests >= bulkRequests || large && l.bulk.bytes > 0 && l.bulk.bytes+size > bulkBytes
-}
-
-// peekFrame returns what the first frame of b says of itself, if it is whole.
-func peekFrame(b []byte) (t wire.FrameType, size int, whole bool) {
-	if len(b) < wire.FrameHeaderBytes {
-		return 0, 0, false
-	}
-	n := uint64(binary.LittleEndian.Uint32(b))
-	return wire.FrameType(b[4]), int(min(n, wire.MaxFrameBytes)), n <= uint64(len(b))
+	return many && l.bulk.requests >= bulkRequests || large && l.bulk.bytes > 0 && l.bulk.bytes+bytes > bulkBytes
 }
 
 func (l *loop) yield(c *conn) {

@@ -29,8 +29,8 @@ func newTurns(count int) *turns {
 // take asks n times for a connection, as often as it need not yield.
 func (s *turns) take(i, n, size int) (taken int) {
 	c := s.conns[i]
-	for taken < n && !s.mustYield(c, wire.FrameWrite, size) {
-		s.asks(c, wire.FrameWrite, size)
+	for taken < n && !s.mustYield(c, ask{size: size, write: true}) {
+		s.asks(c, ask{size: size, write: true})
 		taken++
 	}
 	return taken
@@ -100,12 +100,25 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 	s.take(2, 1, 100)
 	s.answered(s.conns[2], 100, large)
 	f("one of those at a time", s.take(2, many, 100), 0)
+	scan := ask{size: 100, scan: true}
+	if !s.mustYield(s.conns[3], scan) {
+		t.Error("the first scan of a connection is taken for a light request")
+	}
+	s.answer(1, 1, 100) // a small page this time
+	s.asks(s.conns[3], scan)
+	if !s.mustYield(s.conns[2], scan) {
+		t.Error("a second scan is taken beside another's first")
+	}
+	s.answer(3, 1, 100)
+	if s.conns[3].heavy || s.mustYield(s.conns[3], scan) {
+		t.Error("a scan with a small page is heavy for ever")
+	}
 
 	s = newTurns(4)
 	s.disk.behind.Store(true)
 	f("no segment is prepared", s.take(1, many, 100), lightRequests)
 	f("a large write then", s.take(2, many, large), 0)
-	if s.mustYield(s.conns[1], wire.FrameRead, 100) {
+	if s.mustYield(s.conns[1], ask{size: 100}) {
 		t.Error("reads wait for a segment")
 	}
 
@@ -280,4 +293,36 @@ func TestYieldedRequestsAreRefusedAtTheEnd(t *testing.T) {
 	if !l.drained() {
 		t.Error("not drained when all is answered")
 	}
+}
+
+// What is known of a request before it is parsed is what is known of it then.
+func TestPeek(t *testing.T) {
+	scan := wire.AppendRead(nil, wire.Stale, wire.AppendScan(nil, wire.Query{Limit: 10}))
+	get := wire.AppendRead(nil, wire.Stale, wire.AppendGet(nil, []byte("key")))
+	f := func(name string, typ wire.FrameType, body []byte, want ask) {
+		t.Helper()
+		plain := wire.AppendFrame(nil, typ, 7, body)
+		b := wire.BeginTracedFrame(nil, typ, 7, &wire.Trace{})
+		traced := wire.EndFrame(append(b, body...), 0)
+		for _, b := range [][]byte{plain, traced} {
+			want.size = len(b)
+			parsed, err := wire.ParseFrame(b, wire.MaxFrameBytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, whole := peek(append(b, b...))
+			if !whole || got != want || got != askOf(parsed) {
+				t.Errorf("%s: %+v %v before, %+v after parsing, want %+v", name, got, whole, askOf(parsed), want)
+			}
+			for n := range b {
+				if _, whole := peek(b[:n]); whole {
+					t.Errorf("%s: %d of %d bytes are taken for a whole frame", name, n, len(b))
+				}
+			}
+		}
+	}
+	f("scan", wire.FrameRead, scan, ask{scan: true})
+	f("get", wire.FrameRead, get, ask{})
+	f("write", wire.FrameWrite, wire.AppendWrite(nil, wire.Stamp{}, []byte{2, 2}), ask{write: true})
+	f("status", wire.FrameStatus, nil, ask{})
 }

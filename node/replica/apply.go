@@ -7,11 +7,11 @@ import (
 )
 
 // apply gives committed entries to the state machine and answers the writes that
-// they are: at most maxApplyBytes of entries and no more replies than fit into a
+// they are: at most BatchBytes of entries and no more replies than fit into a
 // batch, for a compare-and-set of 100 bytes may be answered with a value of 1 MiB.
 func (r *Replica) apply() {
 	commit := r.raft.Commit()
-	for budget := maxApplyBytes; r.applied < commit; {
+	for budget := r.cfg.BatchBytes; r.applied < commit; {
 		if budget <= 0 || r.Full() {
 			r.fx.More = true
 			return
@@ -50,7 +50,7 @@ func (r *Replica) nextCommitted(commit wire.Index, maxBytes int) []byte {
 	if !r.fetching {
 		r.fetching = true
 		hi := min(commit+1, r.raft.Status().MemFirst)
-		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: hi, MaxBytes: maxApplyBytes})
+		r.fx.Reads = append(r.fx.Reads, ReadRequest{Lo: lo, Hi: hi, MaxBytes: r.cfg.BatchBytes})
 	}
 	return nil
 }

@@ -106,6 +106,7 @@ func (n *node) open() error {
 	cfg := replica.Config{
 		Name:       n.c.peers.Members[n.index].Name,
 		NewCluster: wire.ClusterID{0xc1, byte(n.index)},
+		BatchBytes: n.c.opt.BatchBytes,
 		Raft: raft.Config{
 			ID: n.id, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, LeaseNanos: 400 * millisecond,
 			Seed:           n.c.disks.Uint64(),
@@ -172,7 +173,7 @@ func (n *node) handle(e *event) {
 	n.event()
 	n.take(e)
 	switch {
-	case e.kind == evTurn || n.c.opt.BatchNanos == 0:
+	case e.kind == evTurn || n.c.opt.BatchNanos == 0 || n.rep.Full():
 		n.end()
 	case !n.turning:
 		n.turning = true

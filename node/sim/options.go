@@ -64,6 +64,7 @@ type Options struct {
 	AppendBytes  int // of one append message: 1 makes every entry travel alone
 	// Limits of raft.Config; small ones make leaders refuse and wait.
 	InflightBytes, UncommittedBytes int
+	BatchBytes                      int // of replica.Config; small ones leave work for the next batch
 }
 
 // Swarm draws options from a seed, each fault on or off, so that a run is not
@@ -119,6 +120,7 @@ func (o *Options) clients(r *rand.Rand) {
 	}
 	o.InflightBytes = []int{1, 16 << 10, 256 << 10}[r.IntN(3)]
 	o.UncommittedBytes = []int{1 << 10, 1 << 20}[r.IntN(2)]
+	o.BatchBytes = []int{1, 1 << 10, 1 << 20}[r.IntN(3)]
 }
 
 // timing draws when things happen within a node, and when the nemesis strikes.

@@ -21,6 +21,7 @@ const (
 	greetTimeout    = 2 * time.Second
 	linkRetryMin    = 20 * time.Millisecond
 	linkRetryMax    = time.Second
+	maxAddresses    = 3               // of one member: see address
 	linkSilenceTime = 5 * time.Second // unacknowledged bytes or silence for so long: the link is dead
 )
 
@@ -54,7 +55,7 @@ type linkConn struct {
 
 // run dials for as long as the node wants this link.
 func (k *link) run(ctx context.Context) {
-	wait, said := linkRetryMin, ""
+	wait, said := linkRetryMin, lastSaid{}
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		start := time.Now()
 		err := k.once(ctx, attempt)
@@ -64,12 +65,11 @@ func (k *link) run(ctx context.Context) {
 		if time.Since(start) > 2*linkRetryMax {
 			wait = linkRetryMin
 		}
-		if err != nil && err.Error() != said {
-			said = err.Error()
+		if err != nil && said.news(err.Error()) {
 			k.n.log.Warn("no link to member", "event", "link.failed", "peer", k.name, "err", err)
 		}
 		if err == nil {
-			said = ""
+			said = lastSaid{}
 		}
 		if k.fatal(err) {
 			return
@@ -77,6 +77,23 @@ func (k *link) run(ctx context.Context) {
 		sleep(ctx, wait/2+rand.N(wait))
 		wait = min(2*wait, linkRetryMax)
 	}
+}
+
+// lastSaid is what was said of a member's addresses, one each, since it could be
+// reached.
+type lastSaid struct {
+	texts [maxAddresses]string
+	next  int
+}
+
+// news reports whether a text is not among the last ones, and keeps it.
+func (s *lastSaid) news(text string) bool {
+	if slices.Contains(s.texts[:], text) {
+		return false
+	}
+	s.texts[s.next] = text
+	s.next = (s.next + 1) % len(s.texts)
+	return true
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -131,7 +148,7 @@ func (k *link) once(ctx context.Context, attempt int) error {
 // hello makes sure that it is the right one.
 func (k *link) address(attempt int) string {
 	s := k.n.self.Load()
-	var at [3]string
+	var at [maxAddresses]string
 	n := 0
 	add := func(addr string) {
 		if addr != "" && !slices.Contains(at[:n], addr) {

@@ -52,6 +52,7 @@ type diskLoop struct {
 	retryAt   time.Time // after a preparation that failed
 	crowded   error     // why the last preparation failed
 	stuck     error     // why mine.stores could not be written, if that passes
+	unread    error     // why nothing could be read, if that passes
 	low       bool      // less than the reserve is left
 	full      bool      // as last reported
 	noFiles   bool      // likewise
@@ -183,9 +184,9 @@ func (d *diskLoop) run() {
 	}
 }
 
-// retry writes once more what could not be written.
+// retry writes and reads once more what could not be.
 func (d *diskLoop) retry() {
-	if d.stuck != nil {
+	if d.stuck != nil || d.unread != nil {
 		d.turn()
 	}
 }
@@ -235,13 +236,14 @@ func (d *diskLoop) reportSpace() {
 	d.space(full)
 }
 
-// failedFor reports whether writing, or preparing to, has last failed for that reason.
+// failedFor reports whether writing, preparing to, or reading has last failed for
+// that reason.
 func (d *diskLoop) failedFor(why error) bool {
-	return errors.Is(d.stuck, why) || errors.Is(d.crowded, why)
+	return errors.Is(d.stuck, why) || errors.Is(d.crowded, why) || errors.Is(d.unread, why)
 }
 
-// reportFiles says that the log lacks descriptors. What cannot be written waits;
-// to the replica that is a disk that hangs.
+// reportFiles says that the log lacks descriptors. What needs one waits; to the
+// replica that is a disk that hangs.
 func (d *diskLoop) reportFiles() {
 	none := d.failedFor(wal.ErrNoFiles)
 	if none == d.noFiles {
@@ -249,7 +251,7 @@ func (d *diskLoop) reportFiles() {
 	}
 	d.noFiles = none
 	if none {
-		d.log.Error("no file can be opened for the log: writes wait when its segment is full; close files or raise the limit on open files (ulimit -n)", "event", "disk.nofiles", "err", cmp.Or(d.stuck, d.crowded))
+		d.log.Error("no file can be opened for the log: writes wait when its segment is full, and so do reads of older ones; close files or raise the limit on open files (ulimit -n)", "event", "disk.nofiles", "err", cmp.Or(d.stuck, d.crowded, d.unread))
 	} else {
 		d.log.Info("files can be opened for the log again", "event", "disk.files")
 	}
@@ -267,12 +269,7 @@ func (d *diskLoop) turn() {
 			d.count()
 		}
 	}
-	d.answers = nil
-	for _, q := range d.mine.reads {
-		done := d.disk.Read(q)
-		d.noteRead(done.Err)
-		d.answers = append(d.answers, done)
-	}
+	d.read()
 	if c.Seq != 0 || len(d.answers) > 0 {
 		d.done(c, d.answers)
 	}
@@ -280,6 +277,28 @@ func (d *diskLoop) turn() {
 		if err := d.recordCluster(d.mine.identity); err != nil {
 			d.log.Error("cannot record the cluster; the next start will", "event", "identity.failed", "err", err)
 		}
+	}
+}
+
+// read answers what is to be read. A member asks again by itself for what cannot
+// be read now; what this node has to apply is kept.
+func (d *diskLoop) read() {
+	d.answers = nil
+	for _, q := range d.mine.reads {
+		done := d.disk.Read(q)
+		d.unread = nil
+		if wal.Passes(done.Err) {
+			d.unread = done.Err
+			if q.Peer == 0 {
+				d.mu.Lock()
+				d.next.reads = append(d.next.reads, q)
+				d.mu.Unlock()
+				continue
+			}
+		} else {
+			d.noteRead(done.Err)
+		}
+		d.answers = append(d.answers, done)
 	}
 }
 

@@ -135,6 +135,48 @@ func (f *filesFS) Open(name string) (wal.File, error) {
 	return f.FS.Open(name)
 }
 
+// A read of a sealed segment waits for a descriptor, too, if the node itself has
+// asked: it has no other way to these entries.
+func TestReadWaitsForDescriptors(t *testing.T) {
+	cfg, fs := testConfig(t, "n1"), &filesFS{}
+	under, err := osfs.Open(cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.FS = under
+	opt := wal.Options{SegmentBytes: 16 << 10}
+	store, _, _, err := wal.OpenStore(fs, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range wire.Index(40) {
+		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: i + 1, Term: 1}, nil, make([]byte, 1000))
+		if err := errors.Join(store.Append([][]byte{e}), store.Sync()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := newDiskLoop(fs, opt, cfg.Logger, store)
+	var told []replica.ReadDone
+	d.done = func(_ replica.Completion, reads []replica.ReadDone) { told = append(told, reads...) }
+	fs.none.Store(true)
+	d.enqueue(&replica.Store{}, []replica.ReadRequest{{Lo: 1, Hi: 3, MaxBytes: 1 << 20}, {Peer: 2, Lo: 1, Hi: 3, MaxBytes: 1 << 20}})
+	d.turn()
+	d.retry()
+	d.reportFiles()
+	if len(told) != 1 || told[0].Peer != 2 || !errors.Is(told[0].Err, wal.ErrNoFiles) || !d.noFiles || d.unreadable {
+		t.Errorf("without descriptors: %+v, told so %v, called unreadable %v", told, d.noFiles, d.unreadable)
+	}
+	fs.none.Store(false)
+	d.retry()
+	d.reportFiles()
+	if len(told) != 2 || told[1].Peer != 0 || told[1].Err != nil || len(told[1].Data) == 0 || d.noFiles {
+		t.Errorf("with descriptors: %d answers, none told %v", len(told), d.noFiles)
+	}
+	if err := errors.Join(store.Close(), fs.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A node whose process has no descriptor left when its segment is full waits for
 // one. It is not fenced, says why, and forgets nothing that it has acknowledged.
 func TestRotationWaitsForDescriptors(t *testing.T) {

@@ -284,9 +284,11 @@ func (d *diskLoop) turn() {
 // be read now; what this node has to apply is kept.
 func (d *diskLoop) read() {
 	d.answers = nil
+	if len(d.mine.reads) > 0 {
+		d.unread = nil
+	}
 	for _, q := range d.mine.reads {
 		done := d.disk.Read(q)
-		d.unread = nil
 		if wal.Passes(done.Err) {
 			d.unread = done.Err
 			if q.Peer == 0 {

@@ -159,17 +159,17 @@ func TestReadWaitsForDescriptors(t *testing.T) {
 	var told []replica.ReadDone
 	d.done = func(_ replica.Completion, reads []replica.ReadDone) { told = append(told, reads...) }
 	fs.none.Store(true)
-	d.enqueue(&replica.Store{}, []replica.ReadRequest{{Lo: 1, Hi: 3, MaxBytes: 1 << 20}, {Peer: 2, Lo: 1, Hi: 3, MaxBytes: 1 << 20}})
+	d.enqueue(&replica.Store{}, []replica.ReadRequest{{Lo: 1, Hi: 3, MaxBytes: 1 << 20}, {Peer: 2, Lo: 1, Hi: 3, MaxBytes: 1 << 20}, {Peer: 3, Lo: 40, Hi: 41, MaxBytes: 1 << 20}})
 	d.turn()
 	d.retry()
 	d.reportFiles()
-	if len(told) != 1 || told[0].Peer != 2 || !errors.Is(told[0].Err, wal.ErrNoFiles) || !d.noFiles || d.unreadable {
+	if len(told) != 2 || told[1].Err != nil || told[0].Peer != 2 || !errors.Is(told[0].Err, wal.ErrNoFiles) || !d.noFiles || d.unreadable {
 		t.Errorf("without descriptors: %+v, told so %v, called unreadable %v", told, d.noFiles, d.unreadable)
 	}
 	fs.none.Store(false)
 	d.retry()
 	d.reportFiles()
-	if len(told) != 2 || told[1].Peer != 0 || told[1].Err != nil || len(told[1].Data) == 0 || d.noFiles {
+	if len(told) != 3 || told[2].Peer != 0 || told[2].Err != nil || len(told[2].Data) == 0 || d.noFiles {
 		t.Errorf("with descriptors: %d answers, none told %v", len(told), d.noFiles)
 	}
 	if err := errors.Join(store.Close(), fs.Close()); err != nil {

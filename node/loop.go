@@ -199,7 +199,6 @@ func (l *loop) Run(context.Context) error {
 	l.tick()
 	l.endBatch()
 	l.resume()
-	l.endBatch()
 	l.flush()
 	return nil
 }

@@ -182,7 +182,7 @@ func (c *conn) count() {
 
 // resume gives connections that yielded their turn, as far as it goes. All go to
 // the end of the queue, who had nothing of this turn before who had, and last who
-// came first among these. It runs once in each turn of the loop.
+// came first among these. It ends the batch, once in each turn of the loop.
 func (l *loop) resume() {
 	t := &l.conns
 	n := min(len(t.yielding), maxResumed)

@@ -195,7 +195,6 @@ func (l *loop) turn() {
 	}
 	l.endBatch()
 	l.resume()
-	l.endBatch()
 	l.flush()
 }
 

@@ -18,7 +18,7 @@ func (f *file) Sync() error {
 	}
 }
 
-// Flush is sync_file_range. A file system without it flushes with the Sync.
+// Flush is sync_file_range. Where it cannot be had the Sync does it all.
 func (f *file) Flush(off, n int64) error {
 	const whole = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
 	for {
@@ -26,7 +26,7 @@ func (f *file) Flush(off, n int64) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP):
+		case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP):
 			return nil
 		}
 		return mapError(os.NewSyscallError("sync_file_range", err))

@@ -87,11 +87,13 @@ func slowly(addr string, count int, greets bool) error {
 			return fmt.Errorf("connection %d: %w", i, err)
 		}
 	}
-	tick := time.NewTicker(time.Second / 10)
+	const parts = 100 // of a second: they do not keep time with each other
+	tick := time.NewTicker(time.Second / parts)
 	defer tick.Stop()
-	for n := 0; ; n++ { // a tenth of them at a time
-		for i := n % 10; i < count; i += 10 {
-			if _, err := conns[i].Write(text[n/10%len(text) : n/10%len(text)+1]); err == nil {
+	for n := 0; ; n++ {
+		for i := n % parts; i < count; i += parts {
+			at := n / parts % len(text)
+			if _, err := conns[i].Write(text[at : at+1]); err == nil {
 				continue
 			}
 			_ = conns[i].Close()

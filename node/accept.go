@@ -16,6 +16,10 @@ const (
 	acceptRetryMin = 5 * time.Millisecond
 	acceptRetryMax = 100 * time.Millisecond
 
+	// While light connections ask, others come at this pace, see turns.go.
+	acceptNanos = int64(time.Millisecond)
+	acceptBurst = 500
+
 	// ownFiles are kept for log, ports, pollers and standard streams: about
 	// twenty, and a few more while a snapshot or an old segment is read.
 	ownFiles = 64
@@ -38,6 +42,7 @@ type port struct {
 	shut   atomic.Uint64 // closed without a word
 	failed atomic.Uint64 // times that accepting failed
 	warned time.Time     // when that was last said
+	paced  int64         // when the next may come while light connections ask
 	done   chan struct{} // closed when run has ended
 }
 
@@ -63,6 +68,7 @@ func (p *port) run() {
 		switch {
 		case err == nil:
 			wait = acceptRetryMin
+			p.pace()
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -70,6 +76,16 @@ func (p *port) run() {
 		p.fail(err)
 		sleep(p.n.linkCtx, wait)
 		wait = min(2*wait, acceptRetryMax)
+	}
+}
+
+// pace waits if connections come too fast while light ones ask: making one costs
+// as much as some twenty requests.
+func (p *port) pace() {
+	now := monotonic()
+	p.paced = max(p.paced, now-acceptBurst*acceptNanos) + acceptNanos
+	if p.paced > now && now < p.n.loop.lightUntil.Load() {
+		sleep(p.n.linkCtx, time.Duration(p.paced-now))
 	}
 }
 

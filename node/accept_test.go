@@ -85,7 +85,7 @@ func TestFewFilesManyConnections(t *testing.T) {
 			return c.put("k", "v")
 		})
 	}
-	v.recovers(before)
+	v.recovers(before, nil)
 }
 
 // When somebody else in the process has taken every descriptor, the node lives

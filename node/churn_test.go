@@ -16,14 +16,15 @@ func TestChurn(t *testing.T) {
 	d := floodTime(t)
 	v := startVictim(t, victimConfig{})
 	before := v.health()
-	calm := honest(t, v.client, d/2)
+	clients := honestClients(t, v.client)
+	calm := honest(t, clients, d/2)
 	var made atomic.Int64
 	f := flood{Addr: v.client, Peer: v.peer}
 	stop := attack(4, func(i int, over func() bool) { churn(&f, &made, i, over) })
-	busy := honest(t, v.client, d/2)
+	busy := honest(t, clients, d/2)
 	stop()
 	t.Logf("%d connections, p99 %v before, %v beside them", made.Load(), calm, busy)
-	v.recovers(before)
+	v.recovers(before, clients)
 }
 
 func churn(f *flood, made *atomic.Int64, i int, over func() bool) {
@@ -57,7 +58,8 @@ func TestSlowConnections(t *testing.T) {
 		t.Run(fmt.Sprintf("greets=%v", greets), func(t *testing.T) {
 			v := startVictim(t, victimConfig{})
 			before := v.health()
-			calm := honest(t, v.client, d/2)
+			clients := honestClients(t, v.client)
+			calm := honest(t, clients, d/2)
 			const count = wire.MaxConnections - 20
 			kind := "slow"
 			if greets {
@@ -71,7 +73,7 @@ func TestSlowConnections(t *testing.T) {
 				}
 				return nil
 			})
-			busy := honest(t, v.client, d/2)
+			busy := honest(t, clients, d/2)
 			during := v.health()
 			t.Logf("p99 %v before, %v beside them; during %+v", calm, busy, during)
 			if during.RSS > before.RSS+256<<20 {
@@ -79,7 +81,7 @@ func TestSlowConnections(t *testing.T) {
 			}
 			stop()
 			checkTail(t, calm, busy)
-			v.recovers(before)
+			v.recovers(before, clients)
 		})
 	}
 }
@@ -118,5 +120,5 @@ func TestMoreConnectionsThanAllowed(t *testing.T) {
 	for _, c := range all {
 		_ = c.Close()
 	}
-	v.recovers(before)
+	v.recovers(before, nil)
 }

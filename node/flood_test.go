@@ -245,9 +245,13 @@ func (p *victim) health() (h health) {
 }
 
 // recovers checks that the victim is as it was before the attack: memory within
-// 64 MiB, no more goroutines, no more descriptors, and that it serves.
-func (p *victim) recovers(before health) {
+// 64 MiB, no more goroutines, no more descriptors, and that it serves. The clients
+// of the test hang up first.
+func (p *victim) recovers(before health, clients []*raw) {
 	p.t.Helper()
+	for _, c := range clients {
+		_ = c.Close()
+	}
 	var h health
 	eventually(p.t, "the victim to be as before", func() error {
 		h = p.health()
@@ -282,20 +286,28 @@ func floodTime(t *testing.T) time.Duration {
 	return d
 }
 
-// honest runs ten clients that put and get one after the other for a while, and
-// returns the 99th percentile of their latency. An error fails the test.
-func honest(t *testing.T, addr string, d time.Duration) time.Duration {
+// honestClients connects ten clients.
+func honestClients(t *testing.T, addr string) []*raw {
+	t.Helper()
+	clients := make([]*raw, 10)
+	for i := range clients {
+		clients[i] = mustConnect(t, addr)
+	}
+	return clients
+}
+
+// honest lets clients put and get one after the other for a while, and returns
+// the 99th percentile of their latency. An error fails the test.
+func honest(t *testing.T, clients []*raw, d time.Duration) time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var all []time.Duration
 	var wg sync.WaitGroup
-	for i := range 10 {
-		c := mustConnect(t, addr)
+	for i, c := range clients {
 		if err := c.SetDeadline(time.Now().Add(d + testPatience)); err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
-			defer c.Close()
 			var own []time.Duration
 			key := fmt.Sprintf("honest%d", i)
 			for end := time.Now().Add(d); time.Now().Before(end); {
@@ -469,16 +481,17 @@ func TestHonestClientsBesideAFlood(t *testing.T) {
 			v := startVictim(t, victimConfig{})
 			fill(t, v.client)
 			before := v.health()
-			calm := honest(t, v.client, d/2)
+			clients := honestClients(t, v.client)
+			calm := honest(t, clients, d/2)
 			stop := flood{Addr: v.client, Kind: kind, InFlight: inFlight}.start(t)
 			defer stop()
 			first := v.health().Answered
-			busy := honest(t, v.client, d/2)
+			busy := honest(t, clients, d/2)
 			answered := v.health().Answered - first
 			stop()
 			t.Logf("p99 %v before, %v beside the flood: %.1f times; %d answered in %v", calm, busy, float64(busy)/float64(calm), answered, d/2)
 			checkTail(t, calm, busy)
-			v.recovers(before)
+			v.recovers(before, clients)
 		})
 	}
 }

@@ -52,13 +52,14 @@ type loop struct {
 	pending   int  // requests handed to the replica and not answered
 	more      bool // the replica has work left, for the next turn
 
-	bulk    bulk           // of all connections
-	lightAt int64          // when a light connection last asked, zero: not lately
-	lightBy replica.ConnID // who that was
-	otherAt int64          // when another light one last asked
+	bulk       bulk           // of all connections
+	lightAt    int64          // when a light connection last asked, zero: not lately
+	lightBy    replica.ConnID // who that was
+	lightUntil atomic.Int64   // for others: till then light connections come first
+	otherAt    int64          // when another light one last asked
 
-	largeUntil int64          // light connections come before another large write till then
-	first      replica.ConnID // who has waited longest of those that yield, zero: nobody
+	bulkUntil int64          // bulk has had its share of time till then
+	first     replica.ConnID // who has waited longest of those that yield, zero: nobody
 
 	draining bool
 
@@ -199,6 +200,7 @@ func (l *loop) Run(context.Context) error {
 	l.tick()
 	l.endBatch()
 	l.resume()
+	l.lightUntil.Store(l.lightAt + yieldNanos)
 	l.flush()
 	return nil
 }

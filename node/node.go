@@ -57,6 +57,7 @@ type Node struct {
 	published published
 
 	kick     chan struct{} // capacity 1: the loop wants another turn after polling
+	kicker   *time.Timer   // kicks later
 	tickStop chan struct{}
 	tickWG   sync.WaitGroup
 	loopDone chan struct{} // gnet's loop has ended
@@ -83,6 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		kick: make(chan struct{}, 1), tickStop: make(chan struct{}), loopDone: make(chan struct{}),
 		failure: make(chan struct{}), done: make(chan struct{}),
 	}
+	n.kicker = time.AfterFunc(0, n.kickLoop)
 	if err := n.budgetFiles(); err != nil {
 		return nil, fmt.Errorf("cannot start node %s: %w", cfg.Name, err)
 	}
@@ -408,6 +410,10 @@ func (n *Node) ticker() {
 		n.loop.post()
 	}
 }
+
+// kickLoopIn is kickLoop after a while. A later call takes the place of an
+// earlier one.
+func (n *Node) kickLoopIn(d time.Duration) { n.kicker.Reset(d) }
 
 // kickLoop asks for another turn. A turn that the loop scheduled itself would
 // come before it looks at its sockets.

@@ -21,7 +21,8 @@ func TestSiege(t *testing.T) {
 	v := startVictim(t, victimConfig{})
 	fill(t, v.client)
 	before := v.health()
-	calm := honest(t, v.client, min(d, 10*time.Second))
+	clients := honestClients(t, v.client)
+	calm := honest(t, clients, min(d, 10*time.Second))
 	stop := flood{Addr: v.client, Peer: v.peer, Kind: "siege"}.start(t)
 	defer stop()
 	eventually(t, "the siege to be laid", func() error {
@@ -31,13 +32,13 @@ func TestSiege(t *testing.T) {
 		return nil
 	})
 	first := v.health().Answered
-	busy := honest(t, v.client, d)
+	busy := honest(t, clients, d)
 	during := v.health()
 	stop()
 	t.Logf("p99 %v before, %v in the siege: %.1f times; %d answered in %v", calm, busy, float64(busy)/float64(calm), during.Answered-first, d)
 	t.Logf("during it %+v", during)
 	checkTail(t, calm, busy)
-	v.recovers(before)
+	v.recovers(before, clients)
 }
 
 // siegeConns is how many connections do next to nothing.

@@ -136,6 +136,7 @@ func (n *Node) end(ctx context.Context, orderly bool) error {
 	n.peer.wait()
 	n.linkWG.Wait()
 	close(n.tickStop)
+	n.kicker.Stop()
 	n.tickWG.Wait()
 	hangs := n.disk.end(ctx)
 	n.stopLoop()

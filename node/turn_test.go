@@ -36,7 +36,7 @@ func follower(t *testing.T, change func(cfg *Config)) *loop {
 	rep.Effects() // the configuration is known below
 	self := *fuzzSelf()
 	self.members = &boot
-	l := &loop{n: &Node{}, cfg: &cfg, log: slog.New(slog.DiscardHandler), self: &self, el: fakeLoop{}, disk: &diskLoop{}, rep: rep}
+	l := &loop{n: &Node{kicker: time.NewTimer(time.Hour)}, cfg: &cfg, log: slog.New(slog.DiscardHandler), self: &self, el: fakeLoop{}, disk: &diskLoop{}, rep: rep}
 	l.scheduled.Store(true) // no turn comes by itself
 	return l
 }

@@ -12,12 +12,12 @@ import (
 // would be most of that queue and all others its victims.
 //
 // A connection is light while it has few and small requests in flight; what it
-// has beyond that is bulk. As long as light ones ask, too, all bulk together may
-// be bulkRequests or bulkBytes in flight, or one request that is larger. The
-// rest waits in the buffers of its connections, which take turns: who has waited
-// longest without one is the first, and large requests of others wait for it. A
-// write beyond bulkBytes holds up everybody once, so that these come at largeRate. Among
-// themselves connections with much in flight have the node to themselves.
+// has beyond that is bulk. As long as light ones ask, too, all bulk together has
+// two limits: in flight, bulkRequests or bulkBytes, or one request that is larger;
+// and over time, a request each bulkNanos, and its bytes at writeRate or readRate.
+// The rest waits in the buffers of its connections, which take turns: who has
+// waited longest without one is the first, and large requests of others wait for
+// it. Among themselves connections with much in flight have the node to themselves.
 //
 // A request whose reply will be large costs as much as a large one; it is told
 // by the last reply of its connection, or, before there is one, by being a scan.
@@ -29,7 +29,10 @@ const (
 	lightBytes    = 16 << 10
 	bulkRequests  = 64
 	bulkBytes     = 128 << 10
-	largeRate     = 32 << 20           // bytes a second
+	bulkNanos     = int64(10 * time.Microsecond)
+	writeRate     = 32 << 20           // bytes a second, of requests
+	readRate      = 256 << 20          // bytes a second, of replies
+	burstNanos    = bulkRequests * bulkNanos
 	yieldNanos    = int64(time.Second) // how long a light request is remembered, and a connection's bulk
 	maxResumed    = 256                // connections looked at in one turn
 )
@@ -87,9 +90,6 @@ func peek(b []byte) (a ask, whole bool) {
 
 // asks notes a request that is taken.
 func (l *loop) asks(c *conn, a ask) {
-	if a.write && a.size > bulkBytes {
-		l.largeUntil = l.now + int64(a.size)*int64(time.Second)/largeRate
-	}
 	c.heavy = c.heavy || a.scan && !c.known
 	c.pending++
 	c.bytes += a.size
@@ -97,6 +97,11 @@ func (l *loop) asks(c *conn, a ask) {
 	l.weigh(c)
 	switch {
 	case c.weight != bulk{}:
+		cost := bulkNanos
+		if a.write {
+			cost += int64(a.size) * int64(time.Second) / writeRate
+		}
+		l.pay(cost)
 		c.bulkAt = l.now
 		if l.lightBy == c.id { // it was the beginning of more
 			l.lightAt, l.lightBy = l.otherAt, 0
@@ -109,8 +114,14 @@ func (l *loop) asks(c *conn, a ask) {
 	}
 }
 
+// pay notes what bulk has cost of its share of time.
+func (l *loop) pay(nanos int64) { l.bulkUntil = max(l.bulkUntil, l.now) + nanos }
+
 // answered notes the reply to one.
 func (l *loop) answered(c *conn, requestBytes, replyBytes int) {
+	if replyBytes > lightBytes {
+		l.pay(int64(replyBytes) * int64(time.Second) / readRate)
+	}
 	c.pending--
 	c.bytes -= requestBytes
 	c.known, c.heavy = true, replyBytes > bulkBytes
@@ -134,15 +145,11 @@ func (l *loop) mustYield(c *conn, a ask) bool {
 	if behind {
 		return many || large
 	}
-	paced := a.write && a.size > bulkBytes
-	if paced && l.now < l.largeUntil {
-		return true
-	}
 	bytes := a.size
 	if c.heavy || a.scan && !c.known {
 		bytes, large = max(bytes, bulkBytes), true
 	}
-	if large && l.first != 0 && l.first != c.id && (paced || l.now >= l.largeUntil) {
+	if (many || large) && l.bulkUntil-l.now > burstNanos || large && l.first != 0 && l.first != c.id {
 		return true
 	}
 	return many && l.bulk.requests >= bulkRequests || large && l.bulk.bytes > 0 && l.bulk.bytes+bytes > bulkBytes
@@ -212,7 +219,11 @@ func (l *loop) resume() {
 		t.yielding = t.yielding[:rest]
 	}
 	l.endBatch()
-	if took > 0 && l.bulk.requests < bulkRequests { // answered at once: there is room for more
+	switch wait := l.bulkUntil - l.now - burstNanos; {
+	case len(t.yielding) == 0:
+	case wait > 0:
+		l.n.kickLoopIn(time.Duration(wait))
+	case took > 0 && l.bulk.requests < bulkRequests: // answered at once: there is room for more
 		l.n.kickLoop()
 	}
 }
@@ -221,6 +232,7 @@ func (l *loop) resumeOf(c *conn) {
 	for c.takes() {
 		n, yields := l.nextFrame(c, c.in[c.at:])
 		if yields {
+			c.bulkAt = l.now
 			l.account(c)
 			return
 		}

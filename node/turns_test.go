@@ -42,6 +42,20 @@ func (s *turns) answer(i, n, size int) {
 	}
 }
 
+// rest lets the time pass that bulk has to pay for, while the light ones ask.
+func (s *turns) rest() {
+	for s.bulkUntil > s.now {
+		s.now += int64(time.Millisecond)
+		s.light()
+	}
+}
+
+// bulkByTime is how many writes of that size come at once, after a rest.
+func bulkByTime(size int) int {
+	cost := bulkNanos + int64(size)*int64(time.Second)/writeRate
+	return int(burstNanos/cost) + 1
+}
+
 // light makes the light ones known: connection 0 asks and is answered.
 func (s *turns) light() {
 	s.take(0, 1, 100)
@@ -66,10 +80,14 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 
 	s = newTurns(4)
 	s.light()
-	f("bulk by number", s.take(1, many, 100), lightRequests+bulkRequests)
+	f("bulk over time", s.take(1, many, 100), lightRequests+bulkByTime(100))
+	s.rest()
+	f("bulk by number", s.take(1, many, 100), bulkRequests-bulkByTime(100))
+	s.rest()
 	f("a second connection has its light share", s.take(2, many, 100), lightRequests)
 	f("light while there is much bulk", s.take(3, lightRequests, 100), lightRequests)
 	s.answer(1, 10, 100)
+	s.rest()
 	f("what was answered may be asked again", s.take(2, many, 100), 10)
 	s.answer(1, lightRequests+bulkRequests-10, 100)
 	s.now += yieldNanos
@@ -77,7 +95,12 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 
 	s = newTurns(4)
 	s.light()
-	f("bulk by bytes", s.take(1, many, 10_000), bulkBytes/10_000)
+	taken := 0
+	for range 10 {
+		taken += s.take(1, many, 10_000)
+		s.rest()
+	}
+	f("bulk by bytes", taken, bulkBytes/10_000)
 	f("a second connection", s.take(2, many, 10_000), lightBytes/10_000)
 
 	s = newTurns(4)
@@ -87,7 +110,7 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 	f("another's", s.take(2, many, large), 0)
 	s.answer(1, 1, large)
 	f("at once after the first", s.take(1, many, large), 0)
-	s.now += large * int64(time.Second) / largeRate
+	s.rest()
 	f("later", s.take(2, many, large), 1)
 	s.now += yieldNanos
 	f("large writes among themselves", s.take(1, many, large), many)
@@ -96,9 +119,12 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 	s.light()
 	s.take(1, 1, 100)
 	s.answered(s.conns[1], 100, large) // a page of a scan
+	f("at once after a large reply", s.take(1, many, 100), 0)
+	s.rest()
 	f("after a large reply", s.take(1, many, 100), 1)
 	s.take(2, 1, 100)
 	s.answered(s.conns[2], 100, large)
+	s.rest()
 	f("one of those at a time", s.take(2, many, 100), 0)
 	scan := ask{size: 100, scan: true}
 	if !s.mustYield(s.conns[3], scan) {

@@ -27,11 +27,11 @@ import (
 const (
 	lightRequests = 8
 	lightBytes    = 16 << 10
-	bulkRequests  = 64
-	bulkBytes     = 128 << 10
+	bulkRequests  = 32
+	bulkBytes     = 64 << 10
 	bulkNanos     = int64(10 * time.Microsecond)
-	writeRate     = 32 << 20           // bytes a second, of requests
-	readRate      = 256 << 20          // bytes a second, of replies
+	writeRate     = 32 << 20  // bytes a second, of requests
+	readRate      = 256 << 20 // bytes a second, of replies
 	burstNanos    = bulkRequests * bulkNanos
 	yieldNanos    = int64(time.Second) // how long a light request is remembered, and a connection's bulk
 	maxResumed    = 256                // connections looked at in one turn

@@ -258,7 +258,7 @@ func TestBulkConnectionsTakeTurns(t *testing.T) {
 	f("large requests", asks{6, 1<<20 - 200}, asks{1, 1<<20 - 200}, 7)
 	f("a large request beside smaller ones", asks{700, 10_000}, asks{1, 1<<20 - 200}, 14)
 	f("requests of some size", asks{500, 10_000}, asks{2, 100_000}, 200)
-	f("many small requests", asks{4000, 100}, asks{4000, 100}, 16_000)
+	f("many small requests", asks{4000, 100}, asks{4000, 100}, 12_000)
 }
 
 // Requests that wait do not wait for a tick when those before them are answered

@@ -266,4 +266,9 @@
 // 2026-11-23: the identity file is not rewritten at every rotation: three
 // syncs in the way of appends, for a loss that the numbers and seals show in
 // all but one case.
+//
+// 2026-11-23: a segment's zeros go to the device in pieces of 64 KiB (Flusher). A
+// sync of 512 bytes beside it has a p99 of 0.27 ms at 395 MB/s of zeros; 11.5 ms at
+// 1,292 MB/s when all are left to the last sync, 0.25 ms at 241 MB/s when each piece
+// is synced, which would cost a journal commit and a cache flush each.
 package wal

@@ -69,7 +69,7 @@ func Verify(fs FS) (*Recovered, error) {
 	return r.out, nil
 }
 
-// verifyVotes refuses the vote file that OpenVotes refuses, if it is known
+// verifyVotes refuses the vote file that OpenVotes refuses, as far as it is known
 // whose it should be.
 func verifyVotes(fs FS, owner wire.ReplicaID) error {
 	f, err := fs.Open(voteName)
@@ -79,10 +79,8 @@ func verifyVotes(fs FS, owner wire.ReplicaID) error {
 	if err != nil {
 		return err
 	}
-	if owner != (wire.ReplicaID{}) {
-		slots, valid := readSlots(f)
-		err = checkSlots(slots, valid, owner)
-	}
+	slots, valid := readSlots(f)
+	err = checkSlots(slots, valid, owner)
 	return errors.Join(err, f.Close())
 }
 
@@ -234,7 +232,7 @@ func (in *inspection) vote() error {
 		r.Kind = KindDamage
 		r.Text += fmt.Sprintf("; slots valid: %v, %v: %s", valid[0], valid[1], abstention)
 	}
-	if err := checkSlots(slots, valid, in.owner); err != nil && in.known {
+	if err := checkSlots(slots, valid, in.owner); err != nil {
 		r.Kind, r.Corrupt, r.Text = KindDamage, true, "the node refuses to start: "+err.Error()
 	}
 	return errors.Join(in.show(r), f.Close())

@@ -125,13 +125,14 @@ func readSlots(f File) (slots [2]slot, valid [2]bool) {
 	return slots, valid
 }
 
-// checkSlots refuses a file that is not this replica's, or not this program's.
+// checkSlots refuses a file that is not this replica's, if it is known which that
+// is, or not this program's.
 func checkSlots(slots [2]slot, valid [2]bool, owner wire.ReplicaID) error {
 	for i := range slots {
 		if slots[i].format > formatVersion {
 			return fmt.Errorf("slot %d of the vote file has format version %d, this program knows %d", i, slots[i].format, formatVersion)
 		}
-		if valid[i] && slots[i].owner != owner {
+		if valid[i] && owner != (wire.ReplicaID{}) && slots[i].owner != owner {
 			return fmt.Errorf("%w: slot %d of the vote file is of replica %s, this is %s", ErrOwner, i, slots[i].owner, owner)
 		}
 	}

@@ -39,7 +39,7 @@ func TestWalCommands(t *testing.T) {
 		f(exitOther, "", "give the --data-dir of a node", cmd, filepath.Join(n.dir, "none"))
 		f(exitUsage, "", "DIR", cmd)
 	}
-	f(exitUsage, "", "needs one of ls, verify, dump")
+	f(exitUsage, "", "needs one of dump, ls, verify")
 	f(exitUsage, "", `(did you mean "verify"?)`, "verfy")
 }
 

@@ -160,7 +160,7 @@ func TestAllKilledAndRestarted(t *testing.T) {
 
 // Commands of the largest size pass through every buffer, frame and segment.
 func TestLargestValues(t *testing.T) {
-	c := newCluster(t, 3, nil)
+	c := newCluster(t, 3, func(_ int, cfg *Config) { cfg.ElectionTicks = 200 }) // busy with much, and no reason for an election
 	lead := c.leader()
 	conn := mustConnect(t, lead.ClientAddr())
 	room := wire.MaxCommandBytes - len(wire.AppendPut(nil, []byte("k0"), nil))

@@ -33,6 +33,7 @@ const (
 	writeRate     = 32 << 20  // bytes a second, of requests
 	readRate      = 256 << 20 // bytes a second, of replies
 	burstNanos    = bulkRequests * bulkNanos
+	maxDebtNanos  = int64(100 * time.Millisecond)
 	yieldNanos    = int64(time.Second) // how long a light request is remembered, and a connection's bulk
 	maxResumed    = 256                // connections looked at in one turn
 )
@@ -114,8 +115,11 @@ func (l *loop) asks(c *conn, a ask) {
 	}
 }
 
-// pay notes what bulk has cost of its share of time.
-func (l *loop) pay(nanos int64) { l.bulkUntil = max(l.bulkUntil, l.now) + nanos }
+// pay notes what bulk has cost of its share of time. While no light ones ask it
+// takes far more than that, which is not held against it later.
+func (l *loop) pay(nanos int64) {
+	l.bulkUntil = max(min(l.bulkUntil, l.now+maxDebtNanos), l.now) + nanos
+}
 
 // answered notes the reply to one.
 func (l *loop) answered(c *conn, requestBytes, replyBytes int) {

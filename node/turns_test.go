@@ -115,6 +115,13 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 	s.now += yieldNanos
 	f("large writes among themselves", s.take(1, many, large), many)
 
+	s = newTurns(2)
+	f("much by one alone", s.take(1, many, large), many)
+	s.answer(1, many, large)
+	s.now += int64(200 * time.Millisecond)
+	s.light()
+	f("what it had alone is not held against it", s.take(1, many, large), 1)
+
 	s = newTurns(4)
 	s.light()
 	s.take(1, 1, 100)

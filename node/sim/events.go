@@ -15,6 +15,7 @@ const (
 	evNext                         // a client sends its next operation
 	evTimeout                      // a client gives up waiting
 	evFault                        // the nemesis strikes
+	evStrike                       // a recorded fault is replayed
 	evHunt                         // it strikes a leader that was just elected
 	evSnap                         // it springs a trap
 	evHeal                         // the network is whole again
@@ -31,7 +32,7 @@ type event struct {
 	from   int    // evPeer: sender; evLink: the other; evSnap: who was cut off
 	up     bool   // evLink; evSnap: nobody is restarted
 	client int
-	op     uint64 // evTimeout: the operation's number
+	op     uint64 // evTimeout: the operation's number; evStrike: position of the fault
 	data   []byte
 	read   int // evRead: position in the node's reads
 }

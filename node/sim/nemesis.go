@@ -5,7 +5,7 @@ package sim
 // elected is told of every new leader: the nemesis may strike it, mostly at once,
 // before or after its first entries have reached anybody.
 func (c *Cluster) elected(n *node) {
-	if c.quiet || c.now < c.siege || c.faults.IntN(100) >= c.opt.Hunt {
+	if c.quiet || c.opt.Replay || c.now < c.siege || c.faults.IntN(100) >= c.opt.Hunt {
 		return
 	}
 	delay := c.faults.Int64N(30 * millisecond)
@@ -25,9 +25,13 @@ func (c *Cluster) hunt(e *event) {
 	c.stats.Hunts++
 	switch c.faults.IntN(4) {
 	case 0:
-		n.paused = c.siege - c.faults.Int64N(300*millisecond)
+		c.strike(Fault{Kind: FaultPause, Node: n.index, Nanos: c.siege - c.now - c.faults.Int64N(300*millisecond)})
 	case 1:
-		c.crash(n, c.opt.Power && c.faults.IntN(2) == 0)
+		kind := FaultKill
+		if c.opt.Power && c.faults.IntN(2) == 0 {
+			kind = FaultPower
+		}
+		c.stop(kind, n.index, 300*millisecond)
 	default:
 		with := map[int]bool{n.index: true}
 		for range (c.opt.Nodes - 1) / 2 {
@@ -42,14 +46,7 @@ func (c *Cluster) hunt(e *event) {
 // isolate cuts a side off from the others until the siege is over. One way, what
 // the others say still reaches it.
 func (c *Cluster) isolate(side func(int) bool, oneWay bool) {
-	c.stats.Partitions++
-	for from := range c.nodes {
-		for to := range c.nodes {
-			if side(from) != side(to) && (!oneWay || side(from)) {
-				c.net.cut[from*len(c.nodes)+to] = true
-			}
-		}
-	}
+	c.strike(Fault{Kind: FaultCut, Links: between(len(c.nodes), side, oneWay)})
 	c.at(c.siege-c.now, event{kind: evHeal})
 }
 
@@ -66,16 +63,18 @@ func (c *Cluster) trap() {
 	c.siege = c.now + 3*second
 	e := event{kind: evSnap, node: lead, life: c.nodes[lead].life, up: c.faults.IntN(2) == 0}
 	if c.faults.IntN(3) == 0 {
+		f := Fault{Kind: FaultLag, Nanos: 450 * millisecond}
 		for from := range c.nodes {
-			c.net.lag[from*c.opt.Nodes+lead] = 450 * millisecond
+			f.Links |= link(from, lead)
 		}
+		c.strike(f)
 		e.up, e.from = true, lead
 		c.at(700*millisecond, e)
 		return
 	}
 	deaf := (lead + 1 + c.faults.IntN(c.opt.Nodes-1)) % c.opt.Nodes
-	c.net.heal()
-	c.net.cut[lead*c.opt.Nodes+deaf], c.net.cut[deaf*c.opt.Nodes+lead] = true, true
+	c.strike(Fault{Kind: FaultHeal})
+	c.strike(Fault{Kind: FaultCut, Links: link(lead, deaf) | link(deaf, lead)})
 	e.from = deaf
 	c.armed = e
 }
@@ -84,7 +83,7 @@ func (c *Cluster) trap() {
 // will go on asking those who did not answer.
 func (c *Cluster) canvassed(n *node) {
 	if c.armed.kind == evSnap && c.armed.from == n.index {
-		c.at(0, c.armed)
+		c.at(microsecond, c.armed)
 		c.armed = event{}
 	}
 }
@@ -97,7 +96,7 @@ func (c *Cluster) snap(e *event) {
 	c.isolate(func(i int) bool { return i == e.node }, false)
 	for _, n := range c.nodes {
 		if !e.up && n.up && n.index != e.node && n.index != e.from {
-			c.crashFor(n, false, 5*millisecond)
+			c.stop(FaultKill, n.index, 5*millisecond)
 		}
 	}
 }
@@ -118,6 +117,5 @@ func (c *Cluster) flap() {
 	if !n.up || n.index == to {
 		return
 	}
-	n.later(0, event{kind: evLink, from: to})
-	n.later(c.faults.Int64N(100*millisecond), event{kind: evLink, from: to, up: true})
+	c.strike(Fault{Kind: FaultFlap, Node: n.index, To: to, Nanos: c.faults.Int64N(100 * millisecond)})
 }

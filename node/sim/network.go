@@ -7,12 +7,14 @@ import "math/rand/v2"
 type network struct {
 	rand *rand.Rand
 	opt  Options
-	cut  []bool  // cut[from*nodes+to]
-	lag  []int64 // likewise, what each message takes longer
+	cut  Links
+	// On the delayed links each message takes lag longer.
+	delayed Links
+	lag     int64
 }
 
 func newNetwork(opt Options) network {
-	return network{rand: stream(opt.Seed, streamNetwork), opt: opt, cut: make([]bool, opt.Nodes*opt.Nodes), lag: make([]int64, opt.Nodes*opt.Nodes)}
+	return network{rand: stream(opt.Seed, streamNetwork), opt: opt}
 }
 
 // delay draws the time that one message takes.
@@ -27,12 +29,15 @@ func (w *network) delay() int64 {
 // deliveries returns after which delays a message between nodes arrives: none
 // if it is lost, two if it is duplicated.
 func (w *network) deliveries(from, to int) (delays [2]int64, n int) {
-	lag := w.lag[from*w.opt.Nodes+to]
+	lag := int64(0)
+	if w.delayed.has(from, to) {
+		lag = w.lag
+	}
 	delays = [2]int64{lag + w.delay(), lag + w.delay()}
 	lost := w.rand.Float64() < w.opt.Loss
 	twice := w.rand.Float64() < w.opt.Duplicate
 	switch {
-	case lost || w.cut[from*w.opt.Nodes+to]:
+	case lost || w.cut.has(from, to):
 		return delays, 0
 	case twice:
 		return delays, 2
@@ -41,17 +46,16 @@ func (w *network) deliveries(from, to int) (delays [2]int64, n int) {
 	}
 }
 
-// partition cuts links: one node off, two halves, a leader with a minority, a
-// single direction, or random links.
-func (w *network) partition(r *rand.Rand, leader int) {
+// partition draws links to cut: those of one node, between two halves, of a
+// leader with a minority, a single direction, or random ones.
+func (w *network) partition(r *rand.Rand, leader int) Links {
 	n := w.opt.Nodes
-	kind := r.IntN(5)
-	side := make([]bool, n)
-	switch kind {
+	var side [maxNodes]bool
+	switch r.IntN(5) {
 	case 0:
 		side[r.IntN(n)] = true
 	case 1:
-		for i := range side {
+		for i := range n {
 			side[i] = r.IntN(2) == 0
 		}
 	case 2:
@@ -62,28 +66,22 @@ func (w *network) partition(r *rand.Rand, leader int) {
 			side[r.IntN(n)] = true
 		}
 	case 3:
-		w.cut[r.IntN(n)*n+r.IntN(n)] = true
-		return
+		return link(r.IntN(n), r.IntN(n))
 	default:
-		for i := range w.cut {
-			w.cut[i] = r.IntN(3) == 0
-		}
-		return
-	}
-	oneWay := r.IntN(4) == 0
-	for from := range n {
-		for to := range n {
-			if side[from] != side[to] && (!oneWay || side[from]) {
-				w.cut[from*n+to] = true
+		var some Links
+		for from := range n {
+			for to := range n {
+				if r.IntN(3) == 0 {
+					some |= link(from, to)
+				}
 			}
 		}
+		return some
 	}
+	return between(n, func(i int) bool { return side[i] }, r.IntN(4) == 0)
 }
 
-func (w *network) heal() {
-	clear(w.cut)
-	clear(w.lag)
-}
+func (w *network) heal() { w.cut, w.delayed = 0, 0 }
 
 // calm ends all faults of the network.
 func (w *network) calm() {

@@ -131,10 +131,10 @@ func (n *node) later(delay int64, e event) {
 
 // boot draws what a restart of the machine changes: where its clock begins.
 func (n *node) boot() {
-	n.offset = n.c.disks.Int64N(1000 * second)
+	n.offset = n.c.clocks.Int64N(1000 * second)
 	n.drift = 0
 	if d := n.c.opt.DriftPPM; d > 0 {
-		n.drift = n.c.disks.Int64N(2*d) - d
+		n.drift = n.c.clocks.Int64N(2*d) - d
 	}
 }
 
@@ -327,7 +327,7 @@ func (n *node) stored() {
 // crash ends the life. A write under way is cut short at a random operation;
 // kill -9 keeps all that was written, a power cut a random part of what was not
 // synced.
-func (n *node) crash(power bool) {
+func (n *node) crash(f *Fault) {
 	n.up = false
 	n.c.check.crashed(n)
 	if len(n.writing) > 0 {
@@ -335,8 +335,8 @@ func (n *node) crash(power bool) {
 		n.fs.StopAt(n.fs.Ops() + 1 + n.c.disks.IntN(12))
 		n.disk.Write(n.writing)
 	}
-	if power {
-		n.fs = n.fs.Crash(n.c.disks.Uint64())
+	if f.Kind == FaultPower {
+		n.fs = n.fs.Crash(f.Seed)
 		n.boot()
 	} else {
 		n.fs = n.fs.Kill()

@@ -43,6 +43,10 @@ type Options struct {
 	// effects; zero: each event is a batch.
 	BatchNanos int64
 
+	// Faults takes the place of the nemesis' own choices if Replay is set.
+	Replay bool
+	Faults []Fault
+
 	Reads   int // share of reads among operations, in percent
 	Leases  int // share of lease reads among reads, in percent
 	Readers int // share of clients that never write, in percent
@@ -147,7 +151,7 @@ const (
 	streamDisk
 	streamFaults
 	streamLoad
-	streamNode
+	streamClock
 )
 
 func stream(seed, which uint64) *rand.Rand {

@@ -119,7 +119,7 @@ func (k *checker) recovers(c *Cluster) {
 	if c.err != nil {
 		return
 	}
-	c.crash(c.nodes[c.leaderNode()], false)
+	c.strike(Fault{Kind: FaultKill, Node: c.leaderNode(), Nanos: 300 * millisecond})
 	c.load.readOnly = true
 	for i := range c.load.clients {
 		c.at(millisecond*int64(i), event{kind: evNext, client: i})

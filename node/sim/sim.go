@@ -11,17 +11,14 @@ import (
 // correct cluster.
 type Stats struct {
 	Events      uint64
-	Terms       wire.Term // highest term reached
-	Elections   int       // leaders elected
-	Acked       int       // writes answered
-	Reads       int       // reads answered
-	Unknown     int       // writes whose outcome the client does not know
-	Refused     int       // requests certainly not carried out
-	Crashes     int
-	PowerCuts   int
-	TornWrites  int // crashes in the middle of a write to the log
-	Partitions  int
-	Pauses      int
+	Terms       wire.Term       // highest term reached
+	Elections   int             // leaders elected
+	Acked       int             // writes answered
+	Reads       int             // reads answered
+	Unknown     int             // writes whose outcome the client does not know
+	Refused     int             // requests certainly not carried out
+	Faults      [FaultKinds]int // carried out, by kind
+	TornWrites  int             // crashes in the middle of a write to the log
 	FullDisks   int
 	Hunts       int // leaders struck as soon as they were elected
 	Traps       int
@@ -42,9 +39,12 @@ type Cluster struct {
 	net    network
 	faults *rand.Rand
 	disks  *rand.Rand
-	quiet  bool  // faults and load have stopped
-	armed  event // the trap that is laid
-	siege  int64 // until when the nemesis lets a strike of its own take effect
+	clocks *rand.Rand
+	record []Fault // what the nemesis did
+	quiet  bool    // faults and load have stopped
+	armed  event   // the trap that is laid
+	looked int64   // when it was last seen whether the cluster has settled
+	siege  int64   // until when the nemesis lets a strike of its own take effect
 	stats  Stats
 	err    error
 }
@@ -55,6 +55,7 @@ func New(opt Options) *Cluster {
 		opt:    opt,
 		faults: stream(opt.Seed, streamFaults),
 		disks:  stream(opt.Seed, streamDisk),
+		clocks: stream(opt.Seed, streamClock),
 		net:    newNetwork(opt),
 		check:  newChecker(opt.Nodes),
 	}
@@ -94,6 +95,7 @@ func (c *Cluster) run() {
 		c.at(millisecond*int64(i), event{kind: evNext, client: i})
 	}
 	c.nextFault()
+	c.replay()
 	c.until(c.opt.LoadNanos)
 	if c.err != nil {
 		return
@@ -125,8 +127,10 @@ func (c *Cluster) until(end int64) {
 		c.now = max(c.now, e.at)
 		c.stats.Events++
 		c.handle(&e)
-		if c.quiet && c.stats.Events%64 == 0 && c.check.settled(c) == nil {
-			return
+		if c.quiet && c.now >= c.looked+10*millisecond {
+			if c.looked = c.now; c.check.settled(c) == nil {
+				return
+			}
 		}
 	}
 }
@@ -156,6 +160,9 @@ func (c *Cluster) handle(e *event) {
 	case evFault:
 		c.fault()
 		return
+	case evStrike:
+		c.replayed(c.opt.Faults[e.op])
+		return
 	case evHunt:
 		c.hunt(e)
 		return
@@ -163,7 +170,9 @@ func (c *Cluster) handle(e *event) {
 		c.snap(e)
 		return
 	case evHeal:
-		c.net.heal()
+		if !c.quiet {
+			c.strike(Fault{Kind: FaultHeal})
+		}
 		return
 	case evRestart:
 		if n := c.nodes[e.node]; !n.up {
@@ -179,7 +188,7 @@ func (c *Cluster) handle(e *event) {
 		return
 	}
 	if n.paused > c.now { // it will find all of this when it goes on
-		e.at = n.paused + c.faults.Int64N(millisecond) // in no particular order
+		e.at = n.paused + c.clocks.Int64N(millisecond) // in no particular order
 		c.events.push(*e)
 		return
 	}
@@ -199,9 +208,17 @@ func (c *Cluster) calm() {
 	}
 }
 
+// nextFault schedules the nemesis.
 func (c *Cluster) nextFault() {
-	if c.opt.FaultNanos > 0 {
+	if c.opt.FaultNanos > 0 && !c.opt.Replay {
 		c.at(int64(c.faults.ExpFloat64()*float64(c.opt.FaultNanos)), event{kind: evFault})
+	}
+}
+
+// replay schedules the list that takes the nemesis' place.
+func (c *Cluster) replay() {
+	for i := range c.opt.Faults {
+		c.at(c.opt.Faults[i].At, event{kind: evStrike, op: uint64(i)})
 	}
 }
 
@@ -221,27 +238,25 @@ func (c *Cluster) fault() {
 	switch c.faults.IntN(9) {
 	case 0:
 		if c.opt.Kill {
-			c.crashSome(false)
+			c.crashSome(FaultKill)
 		}
 	case 1:
 		if c.opt.Power {
-			c.crashSome(true)
+			c.crashSome(FaultPower)
 		}
 	case 2:
 		if c.opt.PowerAll {
-			c.CrashAll(true)
+			c.crashAll(FaultPower)
 		}
 	case 3:
 		if c.opt.Partition {
-			c.stats.Partitions++
-			c.net.partition(c.faults, c.leaderNode())
+			c.strike(Fault{Kind: FaultCut, Links: c.net.partition(c.faults, c.leaderNode())})
 		}
 	case 4:
-		c.net.heal()
+		c.strike(Fault{Kind: FaultHeal})
 	case 5:
 		if c.opt.SlowDisk {
-			n := c.nodes[c.faults.IntN(len(c.nodes))]
-			n.slow = []int64{1, 1, 10, 100, 1000}[c.faults.IntN(5)]
+			c.strike(Fault{Kind: FaultSlow, Node: c.faults.IntN(len(c.nodes)), Value: []int64{1, 1, 10, 100, 1000}[c.faults.IntN(5)]})
 		}
 	case 6:
 		if c.opt.Pause {
@@ -260,13 +275,12 @@ func (c *Cluster) fault() {
 
 // pause stops one process for a while, the leader more often than others.
 func (c *Cluster) pause() {
-	n := c.nodes[c.faults.IntN(len(c.nodes))]
+	target := c.faults.IntN(len(c.nodes))
 	if lead := c.leaderNode(); lead >= 0 && c.faults.IntN(2) == 0 {
-		n = c.nodes[lead]
+		target = lead
 	}
-	if n.up {
-		c.stats.Pauses++
-		n.paused = c.now + int64(c.faults.ExpFloat64()*float64(700*millisecond))
+	if c.nodes[target].up {
+		c.strike(Fault{Kind: FaultPause, Node: target, Nanos: int64(c.faults.ExpFloat64() * float64(700*millisecond))})
 	}
 }
 
@@ -280,38 +294,37 @@ func (c *Cluster) leaderNode() int {
 	return -1
 }
 
-func (c *Cluster) crashSome(power bool) {
+func (c *Cluster) crashSome(kind FaultKind) {
 	if lead := c.leaderNode(); lead >= 0 && c.faults.IntN(3) == 0 {
-		c.crash(c.nodes[lead], power)
+		c.stop(kind, lead, 300*millisecond)
 		return
 	}
-	for _, n := range c.nodes {
+	for i, n := range c.nodes {
 		if n.up && c.faults.IntN(len(c.nodes)) == 0 {
-			c.crash(n, power)
+			c.stop(kind, i, 300*millisecond)
 		}
 	}
 }
 
-// CrashAll stops every running node at one moment and brings each back a little
+// crashAll stops every running node at one moment and brings each back a little
 // later.
-func (c *Cluster) CrashAll(power bool) {
-	for _, n := range c.nodes {
+func (c *Cluster) crashAll(kind FaultKind) {
+	for i, n := range c.nodes {
 		if n.up {
-			c.crash(n, power)
+			c.stop(kind, i, 300*millisecond)
 		}
 	}
 }
 
-func (c *Cluster) crash(n *node, power bool) { c.crashFor(n, power, 300*millisecond) }
+// stop kills a node or takes its power, for about the given time.
+func (c *Cluster) stop(kind FaultKind, node int, down int64) {
+	c.strike(Fault{Kind: kind, Node: node, Nanos: int64(c.faults.ExpFloat64() * float64(down)), Seed: c.faults.Uint64()})
+}
 
-// crashFor crashes a node and brings it back after about the given time.
-func (c *Cluster) crashFor(n *node, power bool, down int64) {
-	c.stats.Crashes++
-	if power {
-		c.stats.PowerCuts++
-	}
-	n.crash(power)
+// crash carries out FaultKill or FaultPower.
+func (c *Cluster) crash(n *node, f *Fault) {
+	n.crash(f)
 	c.linked(n, false)
 	c.load.hungUp(n)
-	c.at(int64(c.faults.ExpFloat64()*float64(down)), event{kind: evRestart, node: n.index})
+	c.at(f.Nanos, event{kind: evRestart, node: n.index})
 }

@@ -53,11 +53,10 @@ func (s *Stats) add(o Stats) {
 	s.Reads += o.Reads
 	s.Unknown += o.Unknown
 	s.Refused += o.Refused
-	s.Crashes += o.Crashes
-	s.PowerCuts += o.PowerCuts
+	for i, count := range o.Faults {
+		s.Faults[i] += count
+	}
 	s.TornWrites += o.TornWrites
-	s.Partitions += o.Partitions
-	s.Pauses += o.Pauses
 	s.FullDisks += o.FullDisks
 	s.Hunts += o.Hunts
 	s.Traps += o.Traps
@@ -105,6 +104,21 @@ func TestSameSeedSameRun(t *testing.T) {
 		b, errB := Run(Swarm(seed + 1))
 		if a != b || (errA == nil) != (errB == nil) {
 			t.Fatalf("seed %d:\n%+v\n%+v", seed+1, a, b)
+		}
+	}
+}
+
+// The list of faults that a run records replays it, event by event.
+func TestRecordReplays(t *testing.T) {
+	for seed := uint64(1); seed <= 8; seed++ {
+		c := New(Swarm(seed))
+		c.run()
+		opt := Swarm(seed)
+		opt.Replay, opt.Faults = true, c.record
+		again := New(opt)
+		again.run()
+		if c.stats.Acked != again.stats.Acked || c.stats.Terms != again.stats.Terms || c.now != again.now || (c.err == nil) != (again.err == nil) {
+			t.Errorf("seed %d: %d faults replayed differ:\n%+v\n%+v", seed, len(c.record), c.stats, again.stats)
 		}
 	}
 }

@@ -67,10 +67,18 @@ func (n *node) noRoom(done replica.Completion) bool {
 
 // fillDisk leaves a node's disk with little room, or gives it room again.
 func (c *Cluster) fillDisk() {
-	n := c.nodes[c.faults.IntN(len(c.nodes))]
-	if c.faults.IntN(2) == 0 {
+	f := Fault{Kind: FaultQuota, Node: c.faults.IntN(len(c.nodes)), Value: -1}
+	if c.faults.IntN(2) != 0 {
+		f.Value = c.faults.Int64N(c.opt.SegmentBytes)
+	}
+	c.strike(f)
+}
+
+// limit leaves the node's disk with so much room; negative: with all it wants.
+func (n *node) limit(room int64) {
+	if room < 0 {
 		n.fs.SetQuota(0)
 		return
 	}
-	n.fs.SetQuota(n.fs.Used() + c.faults.Int64N(c.opt.SegmentBytes))
+	n.fs.SetQuota(n.fs.Used() + room)
 }

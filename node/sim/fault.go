@@ -1,0 +1,136 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Fault is one thing that the nemesis does to the cluster. It is complete:
+// carrying it out draws nothing, so that a recorded list of faults can be
+// replayed with some of them left out.
+type Fault struct {
+	At    int64 // virtual time
+	Kind  FaultKind
+	Node  int
+	To    int   // FaultFlap: the other end
+	Links Links // FaultCut, FaultLag
+	Nanos int64 // how long it lasts, or takes; FaultStep: by how much
+	Value int64 // FaultSlow: factor; FaultQuota: bytes left, negative: no limit
+	Seed  uint64
+}
+
+// FaultKind says what a fault does.
+type FaultKind uint8
+
+// The faults.
+const (
+	FaultKill  FaultKind = iota // kill -9 of Node, which comes back after Nanos
+	FaultPower                  // power loss of Node, which comes back after Nanos; Seed chooses what its disk kept
+	FaultPause                  // Node stands still for Nanos
+	FaultSlow                   // Node's disk is Value times as slow
+	FaultQuota                  // Node's disk has Value bytes left
+	FaultFlap                   // Node is told that its link to To is gone, and after Nanos that it is back
+	FaultCut                    // Links carry nothing any more
+	FaultLag                    // Links take Nanos longer
+	FaultHeal                   // all links are whole again
+	FaultKinds                  // how many there are
+)
+
+func (k FaultKind) String() string {
+	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "heal", "?"}[min(k, FaultKinds)]
+}
+
+func (f Fault) String() string {
+	s := fmt.Sprintf("%.9f s %s", float64(f.At)/float64(second), f.Kind)
+	switch f.Kind {
+	case FaultCut:
+		return s + f.Links.String()
+	case FaultLag:
+		return fmt.Sprintf("%s%v by %d ns", s, f.Links, f.Nanos)
+	case FaultHeal:
+		return s
+	case FaultFlap:
+		return fmt.Sprintf("%s n%d→n%d for %d ns", s, f.Node+1, f.To+1, f.Nanos)
+	case FaultSlow, FaultQuota:
+		return fmt.Sprintf("%s n%d %d", s, f.Node+1, f.Value)
+	default:
+		return fmt.Sprintf("%s n%d for %d ns", s, f.Node+1, f.Nanos)
+	}
+}
+
+// maxNodes is how many nodes a cluster may have: a set of links is one word.
+const maxNodes = 8
+
+// Links is a set of directed links between nodes.
+type Links uint64
+
+func link(from, to int) Links { return 1 << (from*maxNodes + to) }
+
+func (l Links) has(from, to int) bool { return l&link(from, to) != 0 }
+
+func (l Links) String() string {
+	var b strings.Builder
+	for from := range maxNodes {
+		for to := range maxNodes {
+			if l.has(from, to) {
+				fmt.Fprintf(&b, " n%d→n%d", from+1, to+1)
+			}
+		}
+	}
+	return b.String()
+}
+
+// between returns the links that lead out of a side and, unless only those are
+// asked for, the links that lead into it.
+func between(nodes int, side func(int) bool, oneWay bool) Links {
+	var l Links
+	for from := range nodes {
+		for to := range nodes {
+			if side(from) != side(to) && (!oneWay || side(from)) {
+				l |= link(from, to)
+			}
+		}
+	}
+	return l
+}
+
+// strike records a fault and carries it out.
+func (c *Cluster) strike(f Fault) {
+	f.At = c.now
+	if !c.quiet {
+		c.record = append(c.record, f)
+	}
+	c.stats.Faults[f.Kind]++
+	switch f.Kind {
+	case FaultKill, FaultPower:
+		c.crash(c.nodes[f.Node], &f)
+	case FaultPause:
+		c.nodes[f.Node].paused = c.now + f.Nanos
+	case FaultSlow:
+		c.nodes[f.Node].slow = f.Value
+	case FaultQuota:
+		c.nodes[f.Node].limit(f.Value)
+	case FaultFlap:
+		n := c.nodes[f.Node]
+		n.later(0, event{kind: evLink, from: f.To})
+		n.later(f.Nanos, event{kind: evLink, from: f.To, up: true})
+	case FaultCut:
+		c.net.cut |= f.Links
+	case FaultLag:
+		c.net.delayed, c.net.lag = f.Links, f.Nanos
+	case FaultHeal:
+		c.net.heal()
+	}
+}
+
+// replayed carries out a fault of a recorded list, if its target is there.
+func (c *Cluster) replayed(f Fault) {
+	if c.quiet {
+		return
+	}
+	needsLife := f.Kind == FaultKill || f.Kind == FaultPower || f.Kind == FaultPause || f.Kind == FaultFlap
+	if needsLife && !c.nodes[f.Node].up {
+		return
+	}
+	c.strike(f)
+}

@@ -14,12 +14,12 @@ const (
 	evRead                         // a node's disk has finished a read
 	evNext                         // a client sends its next operation
 	evTimeout                      // a client gives up waiting
-	evFault                        // the nemesis strikes
+	evRestart                      // a node comes back
+	evFault                        // the nemesis strikes; it and the next are no part of the trace
 	evStrike                       // a recorded fault is replayed
 	evHunt                         // it strikes a leader that was just elected
 	evSnap                         // it springs a trap
 	evHeal                         // the network is whole again
-	evRestart                      // a node comes back
 )
 
 // event is one thing that will happen. Which fields are used depends on kind.

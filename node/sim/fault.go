@@ -101,6 +101,10 @@ func (c *Cluster) strike(f Fault) {
 		c.record = append(c.record, f)
 	}
 	c.stats.Faults[f.Kind]++
+	c.trace.fold(uint64(f.Kind) | uint64(f.Node)<<8 | uint64(f.Nanos)<<16)
+	if c.trace.tell != nil {
+		c.say(-1, "FAULT %v", f)
+	}
 	switch f.Kind {
 	case FaultKill, FaultPower:
 		c.crash(c.nodes[f.Node], &f)

@@ -230,6 +230,7 @@ func (n *node) frames(b []byte, take func(wire.Frame)) {
 func (n *node) end() {
 	n.begun = false
 	fx := n.rep.Effects()
+	n.c.traceEffects(n, fx)
 	if fx.Store.Seq != 0 {
 		s := fx.Store
 		s.Append = append([][]byte(nil), s.Append...)

@@ -63,6 +63,9 @@ type Options struct {
 	// checks, which must then fail.
 	LyingDisk bool
 
+	// Log takes the readable event log, line by line; nil: nobody reads it.
+	Log func(line string)
+
 	SegmentBytes int64
 	TailBytes    int // of the log in memory
 	AppendBytes  int // of one append message: 1 makes every entry travel alone

@@ -11,6 +11,7 @@ import (
 // correct cluster.
 type Stats struct {
 	Events      uint64
+	Hash        uint64          // of every event and every effect, in order
 	Terms       wire.Term       // highest term reached
 	Elections   int             // leaders elected
 	Acked       int             // writes answered
@@ -41,10 +42,11 @@ type Cluster struct {
 	disks  *rand.Rand
 	clocks *rand.Rand
 	record []Fault // what the nemesis did
-	quiet  bool    // faults and load have stopped
-	armed  event   // the trap that is laid
-	looked int64   // when it was last seen whether the cluster has settled
-	siege  int64   // until when the nemesis lets a strike of its own take effect
+	trace  trace
+	quiet  bool  // faults and load have stopped
+	armed  event // the trap that is laid
+	looked int64 // when it was last seen whether the cluster has settled
+	siege  int64 // until when the nemesis lets a strike of its own take effect
 	stats  Stats
 	err    error
 }
@@ -58,6 +60,7 @@ func New(opt Options) *Cluster {
 		clocks: stream(opt.Seed, streamClock),
 		net:    newNetwork(opt),
 		check:  newChecker(opt.Nodes),
+		trace:  trace{tell: opt.Log},
 	}
 	for i := range opt.Nodes {
 		c.peers.Members = append(c.peers.Members, wire.Member{
@@ -80,6 +83,7 @@ func Run(opt Options) (Stats, error) {
 	c := New(opt)
 	c.run()
 	c.stats.VirtualSecs = float64(c.now) / float64(second)
+	c.stats.Hash = c.trace.hash
 	c.stats.Committed = wire.Index(len(c.check.committed))
 	if c.err != nil {
 		return c.stats, fmt.Errorf("seed %d at %.6f s: %w", opt.Seed, c.stats.VirtualSecs, c.err)
@@ -147,39 +151,46 @@ func (c *Cluster) fail(err error) {
 }
 
 func (c *Cluster) handle(e *event) {
+	if e.kind >= evFault {
+		c.nemesis(e)
+		return
+	}
+	c.traceEvent(e)
 	switch e.kind {
 	case evNext:
 		c.load.next(e.client)
-		return
 	case evReply:
 		c.load.reply(e.client, e.data)
-		return
 	case evTimeout:
 		c.load.timeout(e.client, e.op)
-		return
-	case evFault:
-		c.fault()
-		return
-	case evStrike:
-		c.replayed(c.opt.Faults[e.op])
-		return
-	case evHunt:
-		c.hunt(e)
-		return
-	case evSnap:
-		c.snap(e)
-		return
-	case evHeal:
-		if !c.quiet {
-			c.strike(Fault{Kind: FaultHeal})
-		}
-		return
 	case evRestart:
 		if n := c.nodes[e.node]; !n.up {
 			n.start()
 		}
-		return
+	default:
+		c.deliver(e)
 	}
+}
+
+func (c *Cluster) nemesis(e *event) {
+	switch e.kind {
+	case evFault:
+		c.fault()
+	case evStrike:
+		c.replayed(c.opt.Faults[e.op])
+	case evHunt:
+		c.hunt(e)
+	case evSnap:
+		c.snap(e)
+	case evHeal:
+		if !c.quiet {
+			c.strike(Fault{Kind: FaultHeal})
+		}
+	}
+}
+
+// deliver gives an event to its node, if that is still in the life it belongs to.
+func (c *Cluster) deliver(e *event) {
 	n := c.nodes[e.node]
 	if !n.up && e.kind == evRequest {
 		c.load.hungUp(n)

@@ -20,7 +20,8 @@
 //
 // One seed in eight keeps nothing unsynced, one in eight everything. Crash and
 // Kill do not change the FS they are called on, so that many images can be
-// taken of one moment. Equal calls on equal histories give equal images.
+// taken of one moment. Equal calls on equal histories give equal images. Images
+// yields all that a power cut can leave, if they are few enough.
 //
 // Faults are injected by rule (Inject): the nth matching operation fails, or
 // writes short. A failed Sync drops what it should have written: readers still

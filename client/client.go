@@ -295,13 +295,8 @@ func (c *Client) failed(q *call, f failure) {
 		Left: time.Duration(q.deadline - c.now()), Final: c.closed || q.once || q.target == toEndpoint && f.refused(),
 	}
 	d := Decide(a)
-	q.maybe = a.Maybe || a.mayBeCarriedOut()
+	q.maybe, q.hops = d.Maybe, d.Hops
 	q.cause, q.code = f.err, f.code
-	if d.Action == RetryLeader {
-		q.hops++
-	} else {
-		q.hops = 0
-	}
 	switch d.Action {
 	case RetryNow:
 		c.dispatch(q)

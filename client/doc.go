@@ -41,7 +41,8 @@
 //
 // # Errors and retries
 //
-// What is retried is decided by Decide, a pure function:
+// What is retried is decided by Decide, a pure function that the simulator runs
+// as well:
 //
 //	how far it came             read         write with session   write without
 //	not sent                    retry        retry                retry
@@ -101,6 +102,11 @@
 // instead of being ignored. It can only come from a faulty node, and what else
 // that node says cannot be trusted either. Late answers to calls that gave up
 // do match: their slot is kept until then.
+//
+// 2026-11-23. Decide returns what the next attempt has to be told (Maybe, Hops),
+// so that a client keeps no rule of its own: the simulated clients run on the
+// same function. Rejected: a package of its own for it, which would split the
+// public names in two; instead its file is held to the rules of pure packages.
 //
 // 2026-11-23. A stale read without an endpoint stays with one node until that
 // fails: rotating would make a caller's reads jump back in time.

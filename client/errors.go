@@ -29,22 +29,6 @@ var (
 // could be asked none knew a leader. It takes a majority of them to have one.
 var ErrNoLeader = errors.New("knows no leader")
 
-// Class is the kind of an Error.
-type Class uint8
-
-// The classes. Zero is invalid. Each has its sentinel above.
-const (
-	ClassUnavailable Class = iota + 1
-	ClassUnknown
-	ClassBusy
-	ClassTooLarge
-	ClassNoSpace
-	ClassRefused
-	ClassCorrupt
-	ClassProtocol
-	ClassClosed
-)
-
 var classErrors = [...]error{
 	ClassUnavailable: ErrUnavailable,
 	ClassUnknown:     ErrOutcomeUnknown,

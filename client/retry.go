@@ -90,10 +90,29 @@ func (a Action) String() string {
 	}
 }
 
+// Class is the kind of an Error.
+type Class uint8
+
+// The classes. Zero is invalid. Each has its sentinel above.
+const (
+	ClassUnavailable Class = iota + 1
+	ClassUnknown
+	ClassBusy
+	ClassTooLarge
+	ClassNoSpace
+	ClassRefused
+	ClassCorrupt
+	ClassProtocol
+	ClassClosed
+)
+
 // Decision is the answer of Decide.
 type Decision struct {
-	Action  Action
-	Class   Class         // Fail, Unknown
+	Action Action
+	Class  Class // Fail, Unknown
+	// Maybe and Hops are those of the next attempt at the request.
+	Maybe   bool
+	Hops    int
 	AtLeast time.Duration // RetryWait: wait so long, as the node advised,
 	Backoff time.Duration // RetryWait, RetryAway: and a uniformly random part of this
 }
@@ -115,16 +134,21 @@ const (
 func Decide(a Attempt) Decision {
 	maybe := a.Maybe || a.mayBeCarriedOut()
 	if a.Write && maybe && !a.Idempotent {
-		return Decision{Action: Unknown, Class: ClassUnknown}
+		return Decision{Action: Unknown, Class: ClassUnknown, Maybe: true}
 	}
 	class, retry := a.verdict()
 	if !retry || a.Final || a.Left <= 0 {
 		if a.Write && maybe {
-			return Decision{Action: Unknown, Class: ClassUnknown}
+			return Decision{Action: Unknown, Class: ClassUnknown, Maybe: true}
 		}
-		return Decision{Action: Fail, Class: class}
+		return Decision{Action: Fail, Class: class, Maybe: maybe}
 	}
-	return a.next()
+	d := a.next()
+	d.Maybe = maybe
+	if d.Action == RetryLeader {
+		d.Hops = a.Hops + 1
+	}
+	return d
 }
 
 // mayBeCarriedOut reports whether this attempt, taken alone, may have changed

@@ -125,6 +125,10 @@ func TestDecideInvariants(t *testing.T) {
 			t.Fatalf("%+v is tried again after the end: %v", a, d)
 		case d.Backoff < 0 || d.Backoff > MaxBackoff || again && d.Backoff > a.Left:
 			t.Fatalf("%+v waits for %v", a, d.Backoff)
+		case d.Maybe != maybe:
+			t.Fatalf("%+v: maybe %v afterwards", a, d.Maybe)
+		case d.Action == RetryLeader && d.Hops != a.Hops+1 || d.Action != RetryLeader && d.Hops != 0:
+			t.Fatalf("%+v: %v after %d hops", a, d.Action, d.Hops)
 		case (d.Class != 0) == again:
 			t.Fatalf("%+v: %v with class %d", a, d.Action, d.Class)
 		}

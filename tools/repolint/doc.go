@@ -20,7 +20,8 @@
 //
 // Pure means: the outcome depends on the arguments only. The rules are held on
 // our own source and, because a pure package may import only pure packages of
-// ours, through all of it. Test files are free of the purity and size-of-function
+// ours, through all of it. Of client one file is pure, its decisions, and the
+// simulator sees no other. Test files are free of the purity and size-of-function
 // rules.
 //
 // # Decisions

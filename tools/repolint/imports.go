@@ -14,8 +14,13 @@ type row struct {
 	ours   []string
 	theirs []string
 	pure   bool
-	rand   bool // seeded math/rand/v2 as well
+	part   string // of a package that is not pure, the one file that is: pure packages see nothing else of it
+	rand   bool   // pure: seeded math/rand/v2 as well
+	spans  bool   // pure: time.Duration as well
 }
+
+// holds reports whether a file is held to the rules of pure packages.
+func (w row) holds(name string) bool { return w.pure || w.part != "" && w.part == path.Base(name) }
 
 const (
 	gnet      = "github.com/panjf2000/gnet/v2"
@@ -43,14 +48,14 @@ var table = map[string]row{
 	"node/replica": {pure: true, ours: []string{"wire", "node/raft"}},
 	"node/disk":    {pure: true, ours: []string{"wire", "wal", "node/replica"}},
 	"node/sim": {
-		pure: true, rand: true, theirs: []string{porcupine},
-		ours: []string{"wire", "wal", "wal/crashfs", "node/raft", "node/kv", "node/replica", "node/disk"},
+		pure: true, rand: true, spans: true, theirs: []string{porcupine},
+		ours: []string{"wire", "wal", "wal/crashfs", "node/raft", "node/kv", "node/replica", "node/disk", "client"},
 	},
 	"node": {
 		ours:   []string{"wire", "wal", "wal/osfs", "node/raft", "node/kv", "node/replica", "node/disk"},
 		theirs: []string{gnet, metrics, compress, xsys},
 	},
-	"client":      {ours: []string{"wire"}},
+	"client":      {ours: []string{"wire"}, part: "retry.go", spans: true},
 	"client/load": {ours: []string{"client"}},
 	"cmd/dnode": {
 		ours:   []string{"node", "client", "client/load", "wal", "wal/osfs"},
@@ -83,14 +88,15 @@ func (r *Repo) checkImports(name string) {
 		if err != nil {
 			continue // the parser has accepted it; cannot happen
 		}
-		if why := allowed.refuses(imported, isTest(name)); why != "" {
+		if why := allowed.refuses(imported, isTest(name), allowed.holds(name)); why != "" {
 			r.addAt(spec.Pos(), why, "%s may not import %s", dir, imported)
 		}
 	}
 }
 
-// refuses returns the rule that an import breaks, or "".
-func (w row) refuses(imported string, test bool) string {
+// refuses returns the rule that an import breaks in a test or in a file that is
+// pure or not, or "".
+func (w row) refuses(imported string, test, pure bool) string {
 	if imported == Module || strings.HasPrefix(imported, Module+"/") {
 		if test || slices.Contains(w.ours, strings.TrimPrefix(imported, Module+"/")) {
 			return ""
@@ -109,7 +115,7 @@ func (w row) refuses(imported string, test bool) string {
 		}
 		return "imports"
 	}
-	if test || !w.pure || slices.Contains(pureStd, imported) || w.rand && imported == "math/rand/v2" {
+	if test || !pure || slices.Contains(pureStd, imported) || w.rand && imported == "math/rand/v2" || w.spans && imported == "time" {
 		return ""
 	}
 	return "pure"

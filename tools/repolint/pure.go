@@ -24,17 +24,20 @@ import (
 // seededRand are the names of math/rand/v2 that hold no global state.
 var seededRand = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "PCG", "ChaCha8", "Source", "Zipf"}
 
+// spans are the names of time that have nothing to do with a clock.
+var spans = []string{"Duration", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour"}
+
 // checkPure holds the pure packages to their rules, by type.
 func (r *Repo) checkPure() {
 	dirs, byDir := r.packages()
 	pure := make(map[string][]string)
 	external := make(map[string]bool)
 	for _, dir := range dirs {
-		if !table[dir].pure {
-			continue
+		pure[dir] = slices.DeleteFunc(byDir[dir], func(name string) bool { return !table[dir].holds(name) })
+		if len(pure[dir]) == 0 {
+			delete(pure, dir)
 		}
-		pure[dir] = byDir[dir]
-		for _, name := range byDir[dir] {
+		for _, name := range pure[dir] {
 			for _, spec := range r.parsed[name].Imports {
 				if p, err := strconv.Unquote(spec.Path.Value); err == nil && !strings.HasPrefix(p, Module) {
 					external[p] = true
@@ -218,6 +221,10 @@ func (r *Repo) judgeCall(sel *ast.SelectorExpr, info *types.Info) {
 	case "math/rand/v2":
 		if !slices.Contains(seededRand, sel.Sel.Name) {
 			r.addAt(sel.Pos(), "pure", "rand.%s is not seeded", sel.Sel.Name)
+		}
+	case "time":
+		if !slices.Contains(spans, sel.Sel.Name) {
+			r.addAt(sel.Pos(), "pure", "time.%s is no span of time", sel.Sel.Name)
 		}
 	case "fmt":
 		if strings.HasPrefix(sel.Sel.Name, "Print") || strings.HasPrefix(sel.Sel.Name, "Scan") {

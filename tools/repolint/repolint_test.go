@@ -154,7 +154,7 @@ func TestPure(t *testing.T) {
 	f("range over a map", src("node/raft", "", "type m map[int]int\n\nfunc f(x m) { for range x {} }")...)
 	f("store to the package variable n", src("wire", "", "var n int\n\nfunc f() { n++ }")...)
 	f("store to the package variable n", src("wire", "", "var n [4]int\n\nfunc f() { n[1] = 2 }")...)
-	f("may not import time", src("node/kv", "time", "var _ time.Time")...)
+	f("may not import time", src("node/kv", "time", "var _ time.Duration")...)
 	f("range over a map", src("node/raft", "", "func f[M ~map[int]int](m M) { for range m {} }")...)
 	f("range over a map", src("node/raft", "", "func f[M interface{ map[int]int }](m M) { for range m {} }")...)
 	f("fmt.Println uses stdin or stdout", src("wire", "fmt", "func f() { fmt.Println() }")...)
@@ -176,4 +176,24 @@ func TestPureAcrossPackages(t *testing.T) {
 	breaks(t, "pure")("node/raft/x.go:6: pure: range over a map",
 		"wire/x.go", "// Package wire is a sample.\npackage wire\n\n// M is a map.\ntype M map[int]int\n",
 		"node/raft/x.go", "// Package raft is a sample.\npackage raft\n\nimport \""+Module+"/wire\"\n\nfunc f(m wire.M) { for range m {} }\n")
+}
+
+// Of a package with one pure file a pure package sees that file, and it is held
+// to the rules.
+func TestPurePart(t *testing.T) {
+	f := breaks(t, "pure")
+	part := func(body string) []string {
+		return []string{
+			"client/client.go", "// Package client is a sample.\npackage client\n\nimport \"net\"\n\n// N is not pure.\nconst N = net.FlagUp\n\nfunc f() { go f() }\n",
+			"client/retry.go", "package client\n\nimport \"time\"\n\n// D is.\nconst D = time.Second\n\n" + body + "\n",
+		}
+	}
+	sim := func(body string) []string {
+		return []string{"node/sim/x.go", "// Package sim is a sample.\npackage sim\n\nimport \"" + Module + "/client\"\n\n" + body + "\n"}
+	}
+	holds(t, append(part(""), sim("var _ = client.D")...)...)
+	f("node/sim: pure: does not type-check", append(part(""), sim("var _ = client.N")...)...)
+	f("client/retry.go:8: pure: go statement", part("func g() { go g() }")...)
+	f("time.Now is no span of time", part("var _ = time.Now")...)
+	f("may not import sync", "client/retry.go", "// Package client is a sample.\npackage client\n\nimport _ \"sync\"\n")
 }

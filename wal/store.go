@@ -2,7 +2,6 @@ package wal
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -18,23 +17,11 @@ type Store struct {
 // OpenStore opens or founds the vote file and the log. The vote file is made
 // before the log: a log without one means that votes were lost.
 func OpenStore(fs FS, opt Options) (*Store, *Recovered, VoteState, error) {
-	used, err := logExists(fs)
-	if err != nil {
-		return nil, nil, VoteState{}, fmt.Errorf("cannot open the store: %w", err)
-	}
 	votes, state, err := OpenVotes(fs, opt.Owner)
 	if err != nil {
 		return nil, nil, state, err
 	}
-	if state.Fresh && used {
-		state.Abstain, state.Vote.Abstain = true, true
-		err = votes.Save(state.Vote)
-	}
-	var log *Log
-	var rec *Recovered
-	if err == nil {
-		log, rec, err = Open(fs, opt)
-	}
+	log, rec, err := Open(fs, opt)
 	if err != nil {
 		return nil, nil, state, errors.Join(err, votes.Close())
 	}

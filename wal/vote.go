@@ -49,8 +49,9 @@ type slot struct {
 }
 
 // OpenVotes reads the vote file, or makes it. The two slots must be valid and
-// equal, or the first one version ahead; otherwise the state says Abstain. What
-// is returned has been written to both slots again and synced.
+// equal, or the first one version ahead; otherwise the state says Abstain, and so
+// it does if a log is there without the file. What is returned has been written
+// to both slots again and synced.
 func OpenVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	v, st, err := openVotes(fs, owner)
 	if err != nil {
@@ -63,8 +64,7 @@ func openVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	v := &Votes{fs: fs, owner: owner}
 	f, err := fs.Open(voteName)
 	if errors.Is(err, ErrNotExist) {
-		err = v.create()
-		return v, VoteState{Fresh: true}, err
+		return v.create()
 	}
 	if err != nil {
 		return nil, VoteState{}, err
@@ -82,19 +82,24 @@ func openVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	return v, st, nil
 }
 
-// create leaves a whole, synced file, or none.
-func (v *Votes) create() error {
+// create leaves a whole, synced file, or none. Beside a log it holds from the
+// first moment on that votes were lost.
+func (v *Votes) create() (*Votes, VoteState, error) {
+	used, err := logExists(v.fs)
+	if err != nil {
+		return nil, VoteState{}, err
+	}
+	st := VoteState{Vote: wire.Vote{Abstain: used}, Abstain: used, Fresh: true}
 	v.version = 1
 	content := make([]byte, voteBytes)
 	for i := range 2 {
-		putSlot(content[i*slotStride:], i, &slot{version: 1, owner: v.owner})
+		putSlot(content[i*slotStride:], i, &slot{version: 1, vote: st.Vote, owner: v.owner})
 	}
 	if err := replaceFile(v.fs, voteName, voteTemp, content); err != nil {
-		return err
+		return nil, st, err
 	}
-	f, err := v.fs.Open(voteName)
-	v.file = f
-	return err
+	v.file, err = v.fs.Open(voteName)
+	return v, st, err
 }
 
 func (v *Votes) load() (VoteState, error) {

@@ -218,3 +218,32 @@ func TestIdentityRemembersSealedSegments(t *testing.T) {
 		t.Fatalf("%+v after 66 segments", id)
 	}
 }
+
+// A vote file that is lost beside a log is made anew with the duty to abstain in
+// it: a power cut within that start cannot leave a file that knows of no vote
+// and of no duty.
+func TestLostVotesAbstainThroughPowerCut(t *testing.T) {
+	base := crashfs.New()
+	s, _, _, err := wal.OpenStore(base, small)
+	must(t, err)
+	must(t, s.SaveVote(wire.Vote{Term: 5, For: 2}))
+	must(t, s.Append(runs(entry(1, 5, 10))))
+	must(t, s.Sync())
+	must(t, s.Close())
+	must(t, base.Remove("vote"))
+	must(t, base.SyncDir(""))
+	for op := 1; ; op++ {
+		fs := base.Kill()
+		fs.StopAt(op)
+		_, _, _, err := wal.OpenStore(fs, small)
+		for img := range fs.Images(1000, uint64(op)) {
+			_, _, st, err := wal.OpenStore(img, small)
+			if err != nil || !st.Abstain {
+				t.Fatalf("power cut before operation %d: %+v, %v", op, st, err)
+			}
+		}
+		if err == nil {
+			return
+		}
+	}
+}

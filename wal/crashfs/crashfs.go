@@ -18,6 +18,8 @@ var (
 	ErrStopped = errors.New("power is cut")
 	// ErrClosed is returned by a closed file.
 	ErrClosed = errors.New("file is closed")
+	// ErrUnreadable is returned by a read of a sector that Spoil has struck.
+	ErrUnreadable = errors.New("input/output error: unreadable sector")
 )
 
 // FS is the file system. Make it with New, Crash or Kill.
@@ -34,6 +36,7 @@ type FS struct {
 	ops    int
 	counts [opCount]int
 	rules  []Rule
+	stray  *stray // the next write to its file goes astray
 	trace  func(Event)
 }
 
@@ -47,6 +50,11 @@ type inode struct {
 	log   []byte // bytes of the unsynced writes
 	ops   []writeOp
 	isDir bool
+
+	syncs  int     // that had something to write
+	floor  int64   // lowest offset that the last of them wrote
+	bad    []int64 // sectors that cannot be read
+	absent []absent
 }
 
 // writeOp is one unsynced write: log[start:start+n] at off.
@@ -54,6 +62,7 @@ type writeOp struct {
 	off   int64
 	start int
 	n     int
+	stray *stray // nil: it goes where it should
 }
 
 func (w writeOp) end() int64 { return w.off + int64(w.n) }
@@ -289,6 +298,9 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if off >= int64(len(f.ino.cur)) {
 		return 0, nil
 	}
+	if len(f.ino.bad) > 0 && f.ino.unreadable(off, int64(len(p))) {
+		return 0, fmt.Errorf("%w: %s at offset %d", ErrUnreadable, f.name, off)
+	}
 	return copy(p, f.ino.cur[off:]), nil
 }
 
@@ -307,6 +319,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	}
 	if len(p) > 0 {
 		f.fs.used += f.ino.write(p, off)
+		f.fs.divert(f)
 	}
 	return len(p), err
 }
@@ -318,6 +331,9 @@ func (n *inode) write(p []byte, off int64) int64 {
 	copy(n.cur[off:], p)
 	n.ops = append(n.ops, writeOp{off: off, start: len(n.log), n: len(p)})
 	n.log = append(n.log, p...)
+	if len(n.bad) > 0 {
+		n.heal(off, int64(len(p)))
+	}
 	return int64(len(n.cur) - before)
 }
 
@@ -352,12 +368,25 @@ func (f *file) Sync() error {
 // sync writes back whole sectors.
 func (n *inode) sync() {
 	n.dur = grown(n.dur, len(n.cur))
+	if len(n.ops) > 0 {
+		n.syncs++
+		n.floor = n.ops[0].off
+	}
 	for _, w := range n.ops {
-		from := w.off / SectorBytes * SectorBytes
-		to := min((w.end()+SectorBytes-1)/SectorBytes*SectorBytes, int64(len(n.cur)))
+		from, to := n.sectors(w)
+		n.floor = min(n.floor, w.off)
+		if w.stray != nil {
+			n.goAstray(w)
+			continue
+		}
 		copy(n.dur[from:to], n.cur[from:to])
 	}
 	n.forget()
+}
+
+// sectors returns which bytes of the file a write makes the disk write.
+func (n *inode) sectors(w writeOp) (from, to int64) {
+	return w.off / SectorBytes * SectorBytes, min((w.end()+SectorBytes-1)/SectorBytes*SectorBytes, int64(len(n.cur)))
 }
 
 // forget drops the notes of unsynced writes.
@@ -372,6 +401,7 @@ func (n *inode) forget() {
 // that can still reach it.
 func (f *file) DropCache() error {
 	n := f.ino
+	n.arrive(n.dur)
 	n.cur = slices.Clone(n.dur)
 	for _, w := range n.ops {
 		n.cur = grown(n.cur, int(w.end()))

@@ -31,6 +31,12 @@
 // operation: it and all later ones fail. Operations are counted, and SetTrace
 // shows each as it happens, so that a test can see a sync before an answer.
 //
+// Spoil makes a sector unreadable until it is written again; Flip changes bits at
+// rest; Lose and Misdirect let one write, which the disk acknowledges, never arrive
+// or arrive elsewhere. What went astray in a file's last sync is found in its place
+// after a crash all the same: without anything behind it, it could not be told from
+// a write that was never made. Floor says up to where there is something behind.
+//
 // An FS and its files are used by one goroutine at a time.
 //
 // # Decisions

@@ -2,10 +2,7 @@ package crashfs
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
-
-	"github.com/dnode-engine/dnode/wal"
 )
 
 // random is a splitmix64 generator.
@@ -104,7 +101,11 @@ func (p picker) version(part uint64) int {
 // crash returns a file with the durable bytes and, per sector, some version
 // of the unsynced ones.
 func (n *inode) crash(p picker, garbage bool) *inode {
-	out := &inode{id: n.id, isDir: n.isDir, cur: slices.Clone(n.dur)}
+	out := &inode{
+		id: n.id, isDir: n.isDir, cur: slices.Clone(n.dur),
+		syncs: n.syncs, floor: n.floor, bad: slices.Clone(n.bad),
+	}
+	n.arrive(out.cur)
 	size := int64(len(n.dur))
 	for _, w := range n.ops[:p.version(^uint64(1))] {
 		size = max(size, w.end())
@@ -145,6 +146,10 @@ func (s *FS) Kill() *FS {
 		c := &inode{
 			id: n.id, isDir: n.isDir, cur: slices.Clone(n.cur), dur: slices.Clone(n.dur),
 			log: slices.Clone(n.log), ops: slices.Clone(n.ops),
+			syncs: n.syncs, floor: n.floor, bad: slices.Clone(n.bad), absent: slices.Clone(n.absent),
+		}
+		for i := range c.ops {
+			c.ops[i].stray = nil
 		}
 		from, to = append(from, n), append(to, c)
 		return c
@@ -165,39 +170,6 @@ func (s *FS) Kill() *FS {
 func (s *FS) Bytes(name string) []byte {
 	if ino := s.names.get(name); ino != nil && !ino.isDir {
 		return bytes.Clone(ino.cur)
-	}
-	return nil
-}
-
-// SetBytes makes b the content of a file, durably: rot, or a repair by hand.
-// The file and its folder are made if missing.
-func (s *FS) SetBytes(name string, b []byte) {
-	if dir := dirOf(name); dir != "" && s.names.get(dir) == nil {
-		d := s.newInode()
-		d.isDir = true
-		s.names.set(dir, d)
-		s.durable.set(dir, d)
-	}
-	ino := s.names.get(name)
-	if ino == nil {
-		ino = s.newInode()
-		s.names.set(name, ino)
-	}
-	s.durable.set(name, ino)
-	s.used += int64(len(b) - len(ino.cur))
-	ino.cur, ino.dur = bytes.Clone(b), bytes.Clone(b)
-	ino.forget()
-}
-
-// Flip changes bits of one byte of a file, on the disk and in the cache.
-func (s *FS) Flip(name string, off int64, mask byte) error {
-	ino := s.names.get(name)
-	if ino == nil || off >= int64(len(ino.cur)) {
-		return fmt.Errorf("%w: offset %d of %s", wal.ErrNotExist, off, name)
-	}
-	ino.cur[off] ^= mask
-	if off < int64(len(ino.dur)) {
-		ino.dur[off] ^= mask
 	}
 	return nil
 }

@@ -37,6 +37,9 @@ type recordedLoad struct {
 	target atomic.Pointer[string]
 	counts struct{ ended, writes atomic.Int64 } // not failed; acknowledged
 
+	// still is locked to keep the clients from writes for a while.
+	still sync.RWMutex
+
 	mu      sync.Mutex
 	history []operation
 	wrong   []error // what a client must never say
@@ -96,7 +99,9 @@ type loadClient struct {
 func (w *loadClient) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		for range burst {
+			w.load.still.RLock()
 			w.one(ctx)
+			w.load.still.RUnlock()
 		}
 		rest(ctx, time.Duration(w.random.Int64N(int64(maxPause))))
 	}

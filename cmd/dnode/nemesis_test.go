@@ -35,7 +35,13 @@ type act func(o *ordeal)
 // newOrdeal starts three nodes of a binary and the load.
 func newOrdeal(t *testing.T, binary string, seed uint64) *ordeal {
 	t.Helper()
-	o := &ordeal{t: t, c: newClusterOf(t, binary, 3), random: rand.New(rand.NewPCG(seed, 0))}
+	return newOrdealOn(t, newClusterOf(t, binary, 3), seed)
+}
+
+// newOrdealOn starts the load on a cluster of three.
+func newOrdealOn(t *testing.T, c *cluster, seed uint64) *ordeal {
+	t.Helper()
+	o := &ordeal{t: t, c: c, random: rand.New(rand.NewPCG(seed, 0))}
 	o.ask = o.c.open()
 	load, err := startLoad(strings.Split(o.c.endpoints(), ","), seed)
 	if err != nil {
@@ -210,24 +216,54 @@ func deposeLeader(o *ordeal) {
 // states are equal.
 func (o *ordeal) agree() wire.Index {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	for ; ; pause(ctx, o.t) {
+	at, err := o.agreed(30 * time.Second)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return at
+}
+
+var errDiffer = errors.New("the states differ")
+
+// agreed waits until all members are well and have applied the same, and
+// returns which entry they have applied last. Its error wraps errDiffer if their
+// states are not equal then.
+func (o *ordeal) agreed(limit time.Duration) (wire.Index, error) {
+	for deadline := time.Now().Add(limit); ; {
 		all := o.statuses()
 		first, ok := all[o.c.nodes[0]]
 		for _, st := range all {
 			ok = ok && st.Applied == first.Applied && st.Commit == st.Applied && st.Last == first.Applied && st.State == wire.StateOK
 		}
 		if !ok || len(all) != len(o.c.nodes) {
+			if err := o.ended(); err != nil {
+				return 0, err
+			}
+			if time.Now().After(deadline) {
+				return 0, fmt.Errorf("the members have not become equal within %v: %+v", limit, all)
+			}
+			rest(context.Background(), 10*time.Millisecond)
 			continue
 		}
 		for n, st := range all {
 			if st.Hash != first.Hash {
-				o.t.Errorf("the states differ at index %d: hash %x on %s, %x on %s", st.Applied, st.Hash, n.name, first.Hash, o.c.nodes[0].name)
+				return 0, fmt.Errorf("%w at index %d: hash %x on %s, %x on %s", errDiffer, st.Applied, st.Hash, n.name, first.Hash, o.c.nodes[0].name)
 			}
 		}
-		return first.Applied
+		return first.Applied, nil
 	}
+}
+
+// ended names a node that has ended by itself.
+func (o *ordeal) ended() error {
+	for _, n := range o.c.nodes {
+		select {
+		case <-n.done:
+			return fmt.Errorf("%s has ended by itself: %s", n.name, tail(n.err.String(), 1000))
+		default:
+		}
+	}
+	return nil
 }
 
 // committed ends the cluster and returns the one log that all its members hold

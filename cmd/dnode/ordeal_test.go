@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,7 +70,7 @@ func TestOrdeal(t *testing.T) {
 // stale is up to the moment at which it was sent, so there are several tries.
 func TestOrdealNoticesStaleReads(t *testing.T) {
 	const rule = "case level == wire.Lease && r.leaseHolds():"
-	planted := buildMutant(t, "node/replica/request.go", rule, "case level == wire.Linearizable || level == wire.Lease && r.leaseHolds():")
+	planted := buildMutant(t, edit{"node/replica/request.go", rule, "case level == wire.Linearizable || level == wire.Lease && r.leaseHolds():"})
 	const tries = 10
 	for try := range uint64(tries) {
 		o := newOrdeal(t, planted, 2+try)
@@ -84,32 +86,48 @@ func TestOrdealNoticesStaleReads(t *testing.T) {
 	t.Fatalf("a server without quorum rounds passed %d times", tries)
 }
 
-// buildMutant builds the command with one piece of one file replaced.
-func buildMutant(t *testing.T, file, old, with string) string {
+// edit replaces one piece of a file of the repository.
+type edit struct{ file, old, with string }
+
+// buildMutant builds the command with some pieces of some files replaced.
+func buildMutant(t *testing.T, edits ...edit) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("../..", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Count(string(source), old) != 1 {
-		t.Fatalf("%q does not stand once in %s: the mutation needs a new place", old, file)
-	}
 	dir := t.TempDir()
-	mutant := filepath.Join(dir, "mutant.go")
-	if err := os.WriteFile(mutant, []byte(strings.Replace(string(source), old, with, 1)), 0o600); err != nil {
+	sources := make(map[string]string)
+	var overlay struct{ Replace map[string]string }
+	overlay.Replace = make(map[string]string)
+	for i, e := range edits {
+		path, err := filepath.Abs(filepath.Join("../..", e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sources[path] == "" {
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources[path] = string(source)
+			overlay.Replace[path] = filepath.Join(dir, fmt.Sprintf("mutant%d.go", i))
+		}
+		if strings.Count(sources[path], e.old) != 1 {
+			t.Fatalf("%q does not stand once in %s: the mutation needs a new place", e.old, e.file)
+		}
+		sources[path] = strings.Replace(sources[path], e.old, e.with, 1)
+	}
+	for path, source := range sources {
+		if err := os.WriteFile(overlay.Replace[path], []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
 		t.Fatal(err)
 	}
-	overlay := filepath.Join(dir, "overlay.json")
-	text := `{"Replace":{` + strconv.Quote(path) + ":" + strconv.Quote(mutant) + "}}"
-	if err := os.WriteFile(overlay, []byte(text), 0o600); err != nil {
+	list, out := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "dnode")
+	if err := os.WriteFile(list, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(dir, "dnode")
-	if said, err := exec.Command("go", "build", "-overlay", overlay, "-o", out, ".").CombinedOutput(); err != nil {
+	if said, err := exec.Command("go", "build", "-overlay", list, "-o", out, ".").CombinedOutput(); err != nil {
 		t.Fatalf("cannot build the mutant: %v\n%s", err, said)
 	}
 	return out

@@ -23,13 +23,21 @@ import (
 // smallFS is a file system of its own, in a file.
 type smallFS struct {
 	t          *testing.T
+	kind       string // ext4 or xfs
 	image, dir string
+	mounted    bool
 }
 
 // mountSmall makes a file system of the given size and mounts it.
 func mountSmall(t *testing.T, sizeBytes int64) *smallFS {
 	t.Helper()
-	s := &smallFS{t: t, image: filepath.Join(t.TempDir(), "image"), dir: t.TempDir()}
+	return mountKind(t, "ext4", sizeBytes)
+}
+
+// mountKind is mountSmall for a kind of file system.
+func mountKind(t *testing.T, kind string, sizeBytes int64) *smallFS {
+	t.Helper()
+	s := &smallFS{t: t, kind: kind, image: filepath.Join(t.TempDir(), "image"), dir: t.TempDir()}
 	f, err := os.Create(s.image)
 	if err != nil {
 		t.Fatal(err)
@@ -37,22 +45,46 @@ func mountSmall(t *testing.T, sizeBytes int64) *smallFS {
 	if err := errors.Join(f.Truncate(sizeBytes), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	s.run("mkfs.ext4", "-q", "-F", "-m", "0", s.image)
-	s.mount()
-	t.Cleanup(func() { s.run("umount", s.dir) })
+	options := map[string][]string{"ext4": {"-q", "-F", "-m", "0"}, "xfs": {"-q", "-f"}}[kind]
+	s.must(command("mkfs."+kind, append(options, s.image)...))
+	s.must(s.mount())
+	t.Cleanup(func() {
+		if s.mounted {
+			s.must(s.umount())
+		}
+	})
 	return s
 }
 
-func (s *smallFS) run(name string, args ...string) {
+func (s *smallFS) must(err error) {
 	s.t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		s.t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
 
-func (s *smallFS) mount() {
-	s.t.Helper()
-	s.run("mount", "-o", "loop,errors=remount-ro", s.image, s.dir)
+func command(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %v: %w\n%s", name, args, err, out)
+	}
+	return nil
+}
+
+func (s *smallFS) mount() error {
+	options := "loop"
+	if s.kind == "ext4" {
+		options += ",errors=remount-ro"
+	}
+	err := command("mount", "-o", options, "-t", s.kind, s.image, s.dir)
+	s.mounted = err == nil
+	return err
+}
+
+// umount also lets go of the loop device.
+func (s *smallFS) umount() error {
+	err := command("umount", s.dir)
+	s.mounted = err != nil
+	return err
 }
 
 // breakDown makes the kernel believe that the file system is damaged: it stops
@@ -78,12 +110,12 @@ func (s *smallFS) breakDown() {
 // repair does what an operator does once nobody uses the file system.
 func (s *smallFS) repair() {
 	s.t.Helper()
-	s.run("umount", s.dir)
+	s.must(s.umount())
 	out, err := exec.Command("e2fsck", "-p", "-f", s.image).CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() > 1) { // 1: corrected
 		s.t.Fatalf("e2fsck: %v\n%s", err, out)
 	}
-	s.mount()
+	s.must(s.mount())
 }
 
 // fill takes all the room of the file system but the given rest, and returns
@@ -113,6 +145,12 @@ func (s *smallFS) fill(restBytes int64) (free func()) {
 
 // clusterOn starts a node on each of the file systems, with HTTP.
 func clusterOn(t *testing.T, disks ...*smallFS) *cluster {
+	t.Helper()
+	return clusterOfOn(t, binary, disks...)
+}
+
+// clusterOfOn runs another build of the command.
+func clusterOfOn(t *testing.T, binary string, disks ...*smallFS) *cluster {
 	t.Helper()
 	c := &cluster{t: t, binary: binary}
 	ports := freePorts(t, 3*len(disks))

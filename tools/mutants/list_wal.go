@@ -1,0 +1,242 @@
+package main
+
+const (
+	walLogGo     = "wal/log.go"
+	walIndexGo   = "wal/index.go"
+	walScanGo    = "wal/scan.go"
+	walSettleGo  = "wal/settle.go"
+	walRecoverGo = "wal/recover.go"
+	walRotateGo  = "wal/rotate.go"
+	walSegmentGo = "wal/segment.go"
+	walVoteGo    = "wal/vote.go"
+	walFenceGo   = "wal/fence.go"
+	walIDGo      = "wal/identity.go"
+	walFormatGo  = "wal/format.go"
+)
+
+// walMutants break what is written, and when it is durable.
+var walMutants = []mutant{
+	{
+		name: "sync-error-ignored", class: "W5", by: "wal", breaks: "a failed sync of the log counts as done",
+		edits: []edit{{walLogGo, `if err := l.seg.file.Sync(); err != nil {`, `if err := l.seg.file.Sync(); err != nil && l.fenced != nil {`}},
+	},
+	{
+		name: "sync-tried-again", class: "W5", by: "wal", breaks: "after a failed sync the next one may succeed",
+		edits: []edit{{walLogGo, `	l.fenced = fmt.Errorf("%w: %w", ErrFenced, err)
+	leaveFenceMarker(l.fs)
+	return l.fenced`, `	leaveFenceMarker(l.fs)
+	return fmt.Errorf("%w: %w", ErrFenced, err)`}},
+	},
+	{
+		name: "fence-unmarked", class: "own", by: "wal", breaks: "a fence leaves no marker, so that the next start believes the page cache",
+		edits: []edit{{walFenceGo, `	f, err := fs.Create(fenceMarker)
+	if err != nil {
+		return
+	}`, `	f, err := fs.Open(fenceMarker)
+	if err != nil {
+		return
+	}`}},
+	},
+	{
+		name: "synced-through-too-high", class: "own", by: "wal", breaks: "a mark attests what is not synced",
+		edits: []edit{{walLogGo, `bytes: h.bytes, synced: l.synced, runs`, `bytes: h.bytes, synced: l.end(), runs`}},
+	},
+	{
+		name: "synced-through-too-low", class: "own", by: "wal", breaks: "a mark attests nothing",
+		edits: []edit{{walLogGo, `bytes: h.bytes, synced: l.synced, runs`, `bytes: h.bytes, synced: place{1, firstOffset}, runs`}},
+	},
+	{
+		name: "seal-unsynced-segment", class: "W7", by: "wal", breaks: "the next segment is begun before the last one is synced",
+		edits: []edit{{walRotateGo, `	if err := l.Sync(); err != nil {
+		return err
+	}
+	l.sealed = s.number`, `	l.synced = l.end()
+	l.sealed = s.number`}},
+	},
+	{
+		name: "segment-name-unsynced", class: "W7", by: "wal", breaks: "a new segment's name is not synced",
+		edits: []edit{{walRotateGo, `if err := l.fs.SyncDir(walDir); err != nil {`, `if err := error(nil); err != nil {`}},
+	},
+	{
+		name: "segment-unsynced", class: "W7", by: "wal", breaks: "a new segment gets its name before its content is synced",
+		edits: []edit{{walSegmentGo, "	return f.Sync()\n", "	return nil\n"}},
+	},
+	{
+		name: "rename-before-sync", class: "W7", by: "wal", breaks: "a small file is renamed before its content is synced",
+		edits: []edit{{walIDGo, `	if err == nil {
+		err = f.Sync()
+	}
+`, ``}},
+	},
+	{
+		name: "rename-unsynced", class: "W7", by: "wal", breaks: "the rename of a small file is not synced",
+		edits: []edit{{walIDGo, `	return fs.SyncDir(rootDir)
+`, `	return nil
+`}},
+	},
+	{
+		name: "short-write-is-whole", class: "W6", by: "wal", breaks: "a short write counts as a whole one",
+		edits: []edit{{walSegmentGo, `p, off = p[n:], off+int64(n)`, `p, off = nil, off+int64(n)`}},
+	},
+	{
+		name: "first-index-unchecked", class: "own", by: "wal", breaks: "a group may leave a gap behind the log",
+		edits: []edit{{walIndexGo, `if first < v.first || first > v.last+1 {`, `if first < v.first {`}},
+	},
+	{
+		name: "term-order-unchecked", class: "own", by: "wal", breaks: "a group may begin with a lower term than the entry before",
+		edits: []edit{{walIndexGo, `if before := v.termBefore(first); term < before {`, `if before := v.termBefore(first); term < before && first == 0 {`}},
+	},
+	{
+		name: "superseded-stays", class: "R7", by: "wal", breaks: "what a group supersedes stays in the index",
+		edits: []edit{{walIndexGo, `	if superseding {
+		v.cut(first)
+	}
+`, ``}},
+	},
+	{
+		name: "vote-one-slot", class: "own", by: "wal", breaks: "the second vote slot is never written",
+		edits: []edit{{walVoteGo, "	for i := range 2 {\n		putSlot(v.buf[:], i, &s)", "	for i := range 1 {\n		putSlot(v.buf[:], i, &s)"}},
+	},
+	{
+		name: "vote-unsynced", class: "R3", by: "sim", breaks: "the vote file is not synced",
+		edits: []edit{{walVoteGo, "			err = v.file.Sync()\n", "			err = nil\n"}},
+	},
+	{
+		name: "vote-synced-once", class: "own", by: "wal", breaks: "both vote slots are written before either is synced",
+		edits: []edit{{walVoteGo, "		if err == nil {\n			err = v.file.Sync()", "		if err == nil && i == 1 {\n			err = v.file.Sync()"}},
+	},
+	{
+		name: "vote-without-place", class: "W8", by: "wal", breaks: "a vote slot that was written to the wrong place is valid",
+		edits: []edit{{walVoteGo, ` || le.Uint32(b[12:]) != uint32(number) {`, ` {`}},
+	},
+}
+
+// recoveryMutants break what recovery believes.
+var recoveryMutants = []mutant{
+	{
+		name: "damage-is-cut", class: "W2", by: "wal", breaks: "damaged records that were durable are cut like a torn tail",
+		edits: []edit{{walSettleGo, `if r.log.end().less(r.attested) {`, `if r.log.end().less(r.attested) && r.dry {`}},
+	},
+	{
+		name: "zeros-are-the-end", class: "W3", by: "wal", breaks: "zeros end the log without a look at what follows",
+		edits: []edit{{walSettleGo, `	r.attest(beyond.synced)
+`, `	if end.kind != foundEnd {
+		r.attest(beyond.synced)
+	}
+`}},
+	},
+	{
+		name: "spares-not-asked", class: "W2", by: "wal", breaks: "what the next segments attest is not looked at",
+		edits: []edit{{walSettleGo, `for i := active + 1; i < len(r.numbers); i++ {`, `for i := active + 1; i < active; i++ {`}},
+	},
+	{
+		name: "identity-not-asked", class: "W2", by: "wal", breaks: "the last sealed segment that the identity file names attests nothing",
+		edits: []edit{
+			{walSettleGo, `if sealed := r.log.recorded; sealed > 0 {`, `if sealed := r.log.recorded; sealed > 0 && r.dry {`},
+			{walRecoverGo, `if sealed := r.log.recorded; sealed > 0 && want <= sealed+1 {`, `if sealed := r.log.recorded; sealed > 0 && want == 0 {`},
+		},
+	},
+	{
+		name: "missing-segment-skipped", class: "W2", by: "wal", breaks: "a log with a segment missing is opened",
+		edits: []edit{{walRecoverGo, `		if n != want {
+			return`, `		if n < want {
+			return`}},
+	},
+	{
+		name: "chain-unchecked", class: "own", by: "wal", breaks: "a mark's chain is not compared",
+		edits: []edit{{walScanGo, `	case m.chain != chain:
+		rec.fail("a group's chained checksum does not match", nil)
+`, ``}},
+	},
+	{
+		name: "previous-unchecked", class: "own", by: "wal", breaks: "a group need not follow on the record before it",
+		edits: []edit{{walScanGo, `	if h.prev != s.chain {
+		rec.fail("a group does not follow on the record before it", nil)
+		return nil
+	}
+`, ``}},
+	},
+	{
+		name: "chain-off", class: "own", by: "wal", breaks: "marks have no chain at all: neither end of it is compared",
+		edits: []edit{
+			{walScanGo, `	case m.chain != chain:
+		rec.fail("a group's chained checksum does not match", nil)
+`, ``},
+			{walScanGo, `	if h.prev != s.chain {
+		rec.fail("a group does not follow on the record before it", nil)
+		return nil
+	}
+`, ``},
+		},
+	},
+	{
+		name: "sequence-unchecked", class: "own", by: "wal", breaks: "groups may be missing between two others",
+		edits: []edit{{walRecoverGo, `if rec.group.sequence != l.sequence+1 {`, `if rec.group.sequence <= l.sequence {`}},
+	},
+	{
+		name: "place-not-in-checksum", class: "W4", by: "wal", breaks: "a record at another offset of its segment is valid",
+		edits: []edit{{walFormatGo, `	return ^crc
+`, `	return ^crc&0 | seed
+`}},
+	},
+	{
+		name: "foreign-segment-taken", class: "W8", by: "wal", breaks: "a segment of another replica is accepted",
+		edits: []edit{{walRecoverGo, `if err == nil && h.owner != r.log.opt.Owner {`, `if err == nil && h.owner != r.log.opt.Owner && r.dry {`}},
+	},
+	{
+		name: "recycled-segment-taken", class: "W4", by: "wal", breaks: "a segment under another one's name is accepted",
+		edits: []edit{{walRecoverGo, `	case h.number != number:
+		reason = fmt.Sprintf("it says that it is segment %d", h.number)
+`, ``}},
+	},
+	{
+		name: "size-unchecked", class: "W9", by: "wal", breaks: "a segment that was cut short is accepted",
+		edits: []edit{{walRecoverGo, `case h.size != size:`, `case h.size < size:`}},
+	},
+	{
+		name: "page-cache-trusted", class: "own", by: "wal", breaks: "recovery does not write the unattested tail again",
+		edits: []edit{{walSettleGo, `if err := r.rewrite(l.seg.file, r.tailFrom(l.seg.number), l.seg.offset); err != nil {`, `if err := r.rewrite(l.seg.file, l.seg.offset, l.seg.offset); err != nil {`}},
+	},
+	{
+		name: "rewrite-unsynced", class: "W1", by: "wal", breaks: "recovery publishes its tail before it is synced",
+		edits: []edit{{walSettleGo, `	if err := l.seg.file.Sync(); err != nil {
+		leaveFenceMarker(l.fs)
+		return err
+	}
+`, ``}},
+	},
+	{
+		name: "cut-not-zeroed", class: "W1", by: "wal", breaks: "the torn tail stays in the file",
+		edits: []edit{{walSettleGo, `if err := writeZeros(l.seg.file, c.Offset, c.Bytes); err != nil {`, `if err := writeZeros(l.seg.file, c.Offset, 0); err != nil {`}},
+	},
+	{
+		name: "unreadable-is-torn", class: "W2", by: "wal", breaks: "a read that fails in an entry counts as a torn tail",
+		edits: []edit{{walScanGo, `	if isUnreadable(err) {
+		return err
+	}
+	r.fail(reason, err)`, `	r.fail(reason, err)`}},
+	},
+	{
+		name: "fence-not-believed", class: "own", by: "wal", breaks: "after a fence the log is read through the page cache",
+		edits: []edit{{walRecoverGo, `	if r.out.Fenced {
+		if err := dropCache(f); err != nil {`, `	if r.out.Fenced && r.dry {
+		if err := dropCache(f); err != nil {`}},
+	},
+	{
+		name: "lost-votes-are-fresh", class: "M5", by: "wal", breaks: "a log without its vote file starts as if it had never voted",
+		edits: []edit{{walVoteGo, `used, err := logExists(v.fs)`, `_, err := logExists(v.fs)
+	used := false`}},
+	},
+	{
+		name: "lost-votes-not-noted", class: "M5", by: "wal", breaks: "the new vote file does not say that the old one was lost",
+		edits: []edit{{walVoteGo, `&slot{version: 1, vote: st.Vote, owner: v.owner}`, `&slot{version: 1, owner: v.owner}`}},
+	},
+	{
+		name: "old-slot-believed", class: "own", by: "wal", breaks: "vote slots that lie versions apart are believed",
+		edits: []edit{{walVoteGo, `st.Abstain = st.Vote.Abstain || a != b && a.version != b.version+1`, `st.Abstain = st.Vote.Abstain`}},
+	},
+	{
+		name: "damaged-slot-believed", class: "own", by: "wal", breaks: "the second vote slot alone is enough",
+		edits: []edit{{walVoteGo, `st.Vote, st.Abstain = b.vote, true`, `st.Vote, st.Abstain = b.vote, false`}},
+	},
+}

@@ -26,6 +26,7 @@ type smallFS struct {
 	kind       string // ext4 or xfs
 	image, dir string
 	mounted    bool
+	frozen     bool
 }
 
 // mountSmall makes a file system of the given size and mounts it.

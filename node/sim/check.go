@@ -329,10 +329,13 @@ func (k *checker) applied(n *node, term wire.Term) error {
 			return fmt.Errorf("state machine safety: node %d applies another entry at %d than was committed there", n.id, i)
 		}
 	}
-	t.applied = now
 	if n.rep.Fenced() != nil {
 		return fmt.Errorf("node %d is fenced: %w", n.id, n.rep.Fenced())
 	}
+	if now == t.applied {
+		return nil
+	}
+	t.applied = now
 	hash := n.rep.Status().Hash
 	if was, ok := k.hashes[now]; ok && was != hash {
 		return fmt.Errorf("state hash: nodes that applied %d entries differ: %016x and %016x", now, was, hash)

@@ -25,7 +25,6 @@ const (
 // event is one thing that will happen. Which fields are used depends on kind.
 type event struct {
 	at     int64
-	seq    uint64 // order among events of the same time
 	kind   eventKind
 	node   int
 	life   uint64 // the node's life it belongs to; it dies with that life
@@ -37,48 +36,78 @@ type event struct {
 	read   int // evRead: position in the node's reads
 }
 
-// heap is a binary heap of events by time, then by order of creation.
+// heap orders events by time, then by order of creation: a heap of fan-out four
+// over small keys, while the events themselves stay where they are.
 type heap struct {
-	items []event
+	keys  []eventKey
+	slots []event
+	free  []uint32 // slots that hold no event
 	seq   uint64
 }
 
-func (h *heap) less(i, j int) bool {
-	a, b := &h.items[i], &h.items[j]
-	return a.at < b.at || a.at == b.at && a.seq < b.seq
+type eventKey struct {
+	at   int64
+	seq  uint64
+	slot uint32
 }
 
-func (h *heap) push(e event) {
+func (k *eventKey) before(o *eventKey) bool { return k.at < o.at || k.at == o.at && k.seq < o.seq }
+
+// next returns when the first event is due; false if there is none.
+func (h *heap) next() (int64, bool) {
+	if len(h.keys) == 0 {
+		return 0, false
+	}
+	return h.keys[0].at, true
+}
+
+func (h *heap) push(e *event) {
+	var slot uint32
+	if n := len(h.free); n > 0 {
+		slot = h.free[n-1]
+		h.free = h.free[:n-1]
+		h.slots[slot] = *e
+	} else {
+		slot = uint32(len(h.slots))
+		h.slots = append(h.slots, *e)
+	}
 	h.seq++
-	e.seq = h.seq
-	h.items = append(h.items, e)
-	for i := len(h.items) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !h.less(i, up) {
-			return
+	k := eventKey{e.at, h.seq, slot}
+	i := len(h.keys)
+	h.keys = append(h.keys, k)
+	for i > 0 {
+		up := (i - 1) / 4
+		if !k.before(&h.keys[up]) {
+			break
 		}
-		h.items[i], h.items[up] = h.items[up], h.items[i]
+		h.keys[i] = h.keys[up]
 		i = up
 	}
+	h.keys[i] = k
 }
 
+// pop takes the first event out. There must be one.
 func (h *heap) pop() event {
-	top := h.items[0]
-	last := len(h.items) - 1
-	h.items[0] = h.items[last]
-	h.items[last] = event{}
-	h.items = h.items[:last]
-	for i := 0; ; {
-		least := i
-		for _, c := range [2]int{2*i + 1, 2*i + 2} {
-			if c < last && h.less(c, least) {
+	top := h.keys[0].slot
+	last := len(h.keys) - 1
+	k := h.keys[last]
+	h.keys = h.keys[:last]
+	for i := 0; last > 0; {
+		least := 4*i + 1
+		for c := least + 1; c < min(4*i+5, last); c++ {
+			if h.keys[c].before(&h.keys[least]) {
 				least = c
 			}
 		}
-		if least == i {
-			return top
+		if least >= last || !h.keys[least].before(&k) {
+			h.keys[i] = k
+			break
 		}
-		h.items[i], h.items[least] = h.items[least], h.items[i]
+		h.keys[i] = h.keys[least]
 		i = least
 	}
+	e := h.slots[top]
+	h.slots[top].data = nil
+	h.free = append(h.free, top)
+	return e
 }

@@ -116,11 +116,11 @@ func (k *checker) replay(n *node) (map[string][]change, error) {
 // eachEntry reads a node's log from its disk, up to and including last.
 func (n *node) eachEntry(last wire.Index, visit func(e *wire.Entry, raw []byte) error) error {
 	for next := wire.Index(1); next <= last; {
-		b, err := n.store.Read(nil, next, 1<<20)
+		b, err := n.store.Read(n.c.scratch[:0], next, 1<<20)
 		if err != nil {
 			return fmt.Errorf("cannot read log back: %w", err)
 		}
-		for len(b) > 0 && next <= last {
+		for n.c.scratch = b; len(b) > 0 && next <= last; {
 			e, err := wire.ParseEntry(b)
 			if err != nil || e.Index != next {
 				return fmt.Errorf("cannot read log back: entry %d where %d is expected: %w", e.Index, next, err)

@@ -279,8 +279,10 @@ func (n *node) send(to int, b []byte) {
 	n.c.fail(n.c.check.sent(n, to, data))
 	for len(data) > 0 {
 		size := len(data)
-		if f, err := wire.ParseFrame(data, wire.MaxAppendBytes); err == nil && n.c.opt.Split {
-			size = f.Size
+		if n.c.opt.Split {
+			if f, err := wire.ParseFrame(data, wire.MaxAppendBytes); err == nil {
+				size = f.Size
+			}
 		}
 		delays, count := n.c.net.deliveries(n.index, to)
 		for _, d := range delays[:count] {

@@ -49,6 +49,8 @@ type Cluster struct {
 	siege  int64 // until when the nemesis lets a strike of its own take effect
 	stats  Stats
 	err    error
+
+	scratch []byte // of readers of whole logs
 }
 
 // New builds a cluster that has not begun to run.
@@ -126,9 +128,12 @@ func (c *Cluster) settle() {
 // until handles events up to the given time. Once faults have stopped it ends
 // when the cluster has settled.
 func (c *Cluster) until(end int64) {
-	for c.err == nil && len(c.events.items) > 0 && c.events.items[0].at <= end {
+	for c.err == nil {
+		if at, ok := c.events.next(); !ok || at > end {
+			return
+		}
 		e := c.events.pop()
-		c.now = max(c.now, e.at)
+		c.now = e.at
 		c.stats.Events++
 		c.handle(&e)
 		if c.quiet && c.now >= c.looked+10*millisecond {
@@ -141,7 +146,7 @@ func (c *Cluster) until(end int64) {
 
 func (c *Cluster) at(delay int64, e event) {
 	e.at = c.now + max(delay, 0)
-	c.events.push(e)
+	c.events.push(&e)
 }
 
 func (c *Cluster) fail(err error) {
@@ -200,7 +205,7 @@ func (c *Cluster) deliver(e *event) {
 	}
 	if n.paused > c.now { // it will find all of this when it goes on
 		e.at = n.paused + c.clocks.Int64N(millisecond) // in no particular order
-		c.events.push(*e)
+		c.events.push(e)
 		return
 	}
 	n.handle(e)

@@ -3,12 +3,20 @@ package sim
 import (
 	"flag"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "run only this seed, and print what it did")
+
+// TestMain lets the garbage collector wait longer: a run makes much garbage and
+// keeps little.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
 // seeds returns how many seeds a test runs: DNODETEST_SEEDS, or the default.
 func seeds(t *testing.T, usual int) uint64 {
@@ -104,6 +112,39 @@ func TestSameSeedSameRun(t *testing.T) {
 		b, errB := Run(Swarm(seed + 1))
 		if a != b || (errA == nil) != (errB == nil) {
 			t.Fatalf("seed %d:\n%+v\n%+v", seed+1, a, b)
+		}
+	}
+}
+
+// Events come in the order of their time, those of one time as they were made.
+func TestHeapOrder(t *testing.T) {
+	r := stream(1, streamClock)
+	var h heap
+	var made uint64
+	now := int64(0)
+	for range 20000 {
+		for range r.IntN(4) {
+			made++
+			h.push(&event{at: now + r.Int64N(20), op: made})
+		}
+		if len(h.keys) == 0 {
+			continue
+		}
+		for range r.IntN(4) {
+			at, ok := h.next()
+			if !ok {
+				break
+			}
+			least := h.keys[0]
+			for _, k := range h.keys {
+				if k.before(&least) {
+					least = k
+				}
+			}
+			if e := h.pop(); e.at != at || e.at != least.at || e.op != least.seq || e.at < now {
+				t.Fatalf("at %d came %+v, due was %+v", now, e, least)
+			}
+			now = at
 		}
 	}
 }

@@ -32,7 +32,7 @@ func (c *Cluster) traceEvent(e *event) {
 	t := &c.trace
 	t.fold(uint64(c.now))
 	t.fold(uint64(e.kind) | uint64(e.node)<<8 | uint64(e.client)<<24 | uint64(e.from)<<40)
-	if e.kind == evPeer || e.kind == evReply || e.kind == evRequest {
+	if e.kind == evRequest { // what nodes send is folded in as an effect
 		t.bytes(e.data)
 	}
 	if t.tell == nil {

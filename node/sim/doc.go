@@ -16,8 +16,8 @@
 // cut short at any operation; slow syncs; no room), the process (kill -9, power
 // loss, restart, pauses, of any subset at once), its turns (events one by one or
 // gathered in batches) and its clock (which begins anew with the machine and runs
-// up to 5 % fast or slow). A nemesis strikes leaders when they are elected, and
-// sets traps for leases.
+// up to 5 % fast or slow). A nemesis strikes leaders when they are elected,
+// sets traps for leases, and leaves a candidate alone in its term.
 //
 // # Checkers
 //

@@ -20,6 +20,7 @@ const (
 	evHunt                         // it strikes a leader that was just elected
 	evSnap                         // it springs a trap
 	evHeal                         // the network is whole again
+	evStrand                       // it leaves a node in a term of its own
 )
 
 // event is one thing that will happen. Which fields are used depends on kind.

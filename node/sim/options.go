@@ -35,6 +35,8 @@ type Options struct {
 	// Trap cuts a leader off at the moment when the only voters that may have
 	// confirmed its lease are restarted.
 	Trap bool
+	// Strand leaves a candidate alone in its term when the faults are about to end.
+	Strand bool
 	// Flap loses links between nodes for a while, and tells the nodes.
 	Flap bool
 	// DriftPPM bounds how fast or slow a node's clock runs, in millionths.
@@ -109,6 +111,7 @@ func Swarm(seed uint64) Options {
 		o.TailDelay = []float64{0.02, 0.2}[r.IntN(2)]
 		o.TailFactor = []int64{100, 5000}[r.IntN(2)]
 	}
+	o.Strand = r.IntN(3) == 0
 	return o
 }
 

@@ -17,6 +17,7 @@ func (k *checker) said(n *node, m *wire.PeerMessage) error {
 	}
 	switch {
 	case m.Type == wire.FrameVote:
+		n.c.campaigned(n)
 		return k.voted(n, m.Term, n.id)
 	case m.Type == wire.FrameVoteReply && !m.Reject:
 		if err := k.fitToLead(n, m); err != nil {

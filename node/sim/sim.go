@@ -94,6 +94,7 @@ func Run(opt Options) (Stats, error) {
 }
 
 func (c *Cluster) run() {
+	defer c.asserted()
 	for i := range c.nodes {
 		c.nodes[i].start()
 	}
@@ -102,6 +103,9 @@ func (c *Cluster) run() {
 	}
 	c.nextFault()
 	c.replay()
+	if c.opt.Strand && !c.opt.Replay {
+		c.at(c.opt.LoadNanos-strandAfter, event{kind: evStrand})
+	}
 	c.until(c.opt.LoadNanos)
 	if c.err != nil {
 		return
@@ -187,6 +191,8 @@ func (c *Cluster) nemesis(e *event) {
 		c.hunt(e)
 	case evSnap:
 		c.snap(e)
+	case evStrand:
+		c.strand()
 	case evHeal:
 		if !c.quiet {
 			c.strike(Fault{Kind: FaultHeal})

@@ -39,8 +39,13 @@ var electionMutants = []mutant{
 		edits: []edit{{raftGo, `if r.synced >= r.voteSeq {`, `if true {`}},
 	},
 	{
-		name: "own-vote-early", class: "R2", by: "sim", breaks: "a candidate counts its own vote before it is durable",
-		edits: []edit{{electionGo, "	r.setVote(r.term+1, r.cfg.ID)\n	r.clearVotes()\n", "	r.setVote(r.term+1, r.cfg.ID)\n	r.clearVotes()\n	if self := r.find(r.cfg.ID); self != nil {\n		self.vote = granted\n	}\n"}},
+		name: "own-vote-early", class: "R2", by: "sim", breaks: "a sole voter leads before its vote is durable",
+		edits: []edit{{electionGo, `	if r.soleVoter() {
+		r.becomeCandidate()
+		return`, `	if r.soleVoter() {
+		r.becomeCandidate()
+		r.becomeLeader()
+		return`}},
 	},
 	{
 		name: "silence-is-consent", class: "R5", by: "sim", breaks: "votes that did not come count as given",
@@ -70,7 +75,7 @@ var electionMutants = []mutant{
 		edits: []edit{{electionGo, `if m.Term <= r.term || !r.mayVote() || !r.log.upToDate`, `if m.Term <= r.term || !r.log.upToDate`}},
 	},
 	{
-		name: "pre-vote-raises-term", class: "R14", by: "raft", breaks: "a refused pre-vote does not tell the asker of the higher term",
+		name: "pre-vote-hides-term", class: "R14", by: "raft", breaks: "a refused pre-vote does not tell the asker of the higher term",
 		edits: []edit{{electionGo, `reply.Reject, reply.Term = true, r.term`, `reply.Reject, reply.Term = true, min(m.Term, r.term)`}},
 	},
 	{

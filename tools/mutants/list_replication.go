@@ -103,7 +103,7 @@ var replicationMutants = []mutant{
 		edits: []edit{{readGo, `if p.state == Replicate && m.Index < p.match && m.Round == r.rounds.last {`, `if false {`}},
 	},
 	{
-		name: "disk-read-trusted", class: "own", by: "sim", breaks: "entries read back for a peer are sent unchecked",
+		name: "disk-read-trusted", class: "own", by: "raft", breaks: "entries read back for a peer are sent unchecked",
 		edits: []edit{{replicateGo, `have, ok := r.log.term(lo)
 		if index != lo || !ok || have != term ||`, `_, ok := r.log.term(lo)
 		if index != lo || !ok || term == 0 ||`}},

@@ -10,9 +10,12 @@
 //
 // Nothing of the product is re-implemented here: node/replica, node/raft,
 // node/kv, node/disk and wal run as they ship, and bytes pass the real frame
-// decoder. Simulated are: the network (delay with a heavy tail, loss,
-// duplication, reordering, one-way and symmetric partitions, links that are lost
-// and come back), the disk (what a power cut leaves of unsynced sectors; a write
+// decoder. Simulated are: the network (between nodes, by seed, streams of bytes
+// as TCP gives them, cut into pieces, over connections that break and lose what
+// was on its way, of which each end learns in its own time; or datagrams, lost,
+// doubled and overtaken; delay with a heavy tail, one-way and symmetric
+// partitions), the clients (which decide by client.Decide what becomes of a
+// request that did not succeed), the disk (what a power cut leaves of unsynced sectors; a write
 // cut short at any operation; slow syncs; no room), the process (kill -9, power
 // loss, restart, pauses, of any subset at once), its turns (events one by one or
 // gathered in batches) and its clock (which begins anew with the machine and runs

@@ -6,15 +6,20 @@ type eventKind uint8
 const (
 	evTick    eventKind = iota + 1 // a node's timer
 	evTurn                         // a node's batch of events ends
-	evPeer                         // bytes of another node arrive
-	evRequest                      // a client's frame arrives at a node
-	evReply                        // a node's frame arrives at a client
+	evPeer                         // a datagram of another node arrives
 	evLink                         // a node loses its link to another, or has it again
+	evDial                         // a node calls another
 	evStored                       // a node's disk has finished a write
 	evRead                         // a node's disk has finished a read
 	evNext                         // a client sends its next operation
+	evRetry                        // a client sends an operation again
+	evCall                         // a client calls a node
 	evTimeout                      // a client gives up waiting
 	evRestart                      // a node comes back
+	evBytes                        // bytes arrive at an end of a connection
+	evEnd                          // an end learns that the other one is gone
+	evHello                        // an end has waited long enough for a hello
+	evSilence                      // a node has waited long enough for an acknowledgement
 	evFault                        // the nemesis strikes; it and the next are no part of the trace
 	evStrike                       // a recorded fault is replayed
 	evHunt                         // it strikes a leader that was just elected
@@ -27,14 +32,14 @@ const (
 type event struct {
 	at     int64
 	kind   eventKind
-	node   int
+	node   int    // -1: a client's end of a connection
 	life   uint64 // the node's life it belongs to; it dies with that life
-	from   int    // evPeer: sender; evLink: the other; evSnap: who was cut off
+	from   int    // evPeer: sender; evLink, evDial: the other; evSnap: who was cut off; from evBytes on: the end
 	up     bool   // evLink; evSnap: nobody is restarted
 	client int
-	op     uint64 // evTimeout: the operation's number; evStrike: position of the fault
+	op     uint64 // evTimeout, evRetry: the request; evStrike: position of the fault; from evBytes on: the connection
 	data   []byte
-	read   int // evRead: position in the node's reads
+	read   int // evRead: position in the node's reads; clients: slot; evBytes: how many
 }
 
 // heap orders events by time, then by order of creation: a heap of fan-out four

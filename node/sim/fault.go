@@ -29,21 +29,23 @@ const (
 	FaultPause                  // Node stands still for Nanos
 	FaultSlow                   // Node's disk is Value times as slow
 	FaultQuota                  // Node's disk has Value bytes left
-	FaultFlap                   // Node is told that its link to To is gone, and after Nanos that it is back
+	FaultFlap                   // Node's link to To breaks; as datagrams: it is told so, and after Nanos that it is back
 	FaultCut                    // Links carry nothing any more
 	FaultLag                    // Links take Nanos longer
+	FaultMend                   // Links are whole again
 	FaultHeal                   // all links are whole again
+	FaultReset                  // the connection of client To to Node breaks; Seed chooses who learns of it late
 	FaultKinds                  // how many there are
 )
 
 func (k FaultKind) String() string {
-	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "heal", "?"}[min(k, FaultKinds)]
+	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "reset", "?"}[min(k, FaultKinds)]
 }
 
 func (f Fault) String() string {
 	s := fmt.Sprintf("%.9f s %s", float64(f.At)/float64(second), f.Kind)
 	switch f.Kind {
-	case FaultCut:
+	case FaultCut, FaultMend:
 		return s + f.Links.String()
 	case FaultLag:
 		return fmt.Sprintf("%s%v by %d ns", s, f.Links, f.Nanos)
@@ -51,6 +53,8 @@ func (f Fault) String() string {
 		return s
 	case FaultFlap:
 		return fmt.Sprintf("%s n%d→n%d for %d ns", s, f.Node+1, f.To+1, f.Nanos)
+	case FaultReset:
+		return fmt.Sprintf("%s n%d, client %d", s, f.Node+1, f.To)
 	case FaultSlow, FaultQuota:
 		return fmt.Sprintf("%s n%d %d", s, f.Node+1, f.Value)
 	default:
@@ -101,7 +105,7 @@ func (c *Cluster) strike(f Fault) {
 		c.record = append(c.record, f)
 	}
 	c.stats.Faults[f.Kind]++
-	c.trace.fold(uint64(f.Kind) | uint64(f.Node)<<8 | uint64(f.Nanos)<<16)
+	c.trace.foldFault(uint64(f.Kind) | uint64(f.Node)<<8 | uint64(f.Nanos)<<16)
 	if c.trace.tell != nil {
 		c.say(-1, "FAULT %v", f)
 	}
@@ -115,16 +119,29 @@ func (c *Cluster) strike(f Fault) {
 	case FaultQuota:
 		c.nodes[f.Node].limit(f.Value)
 	case FaultFlap:
-		n := c.nodes[f.Node]
-		n.later(0, event{kind: evLink, from: f.To})
-		n.later(f.Nanos, event{kind: evLink, from: f.To, up: true})
+		c.flapped(&f)
 	case FaultCut:
 		c.net.cut |= f.Links
 	case FaultLag:
 		c.net.delayed, c.net.lag = f.Links, f.Nanos
+	case FaultMend:
+		c.net.cut &^= f.Links
+		c.net.mended()
 	case FaultHeal:
 		c.net.heal()
+	case FaultReset:
+		c.net.reset(c.net.get(c.load.clients[f.To].lines[f.Node].conn), f.Seed)
 	}
+}
+
+func (c *Cluster) flapped(f *Fault) {
+	n := c.nodes[f.Node]
+	if c.opt.Streams {
+		c.net.reset(c.net.get(c.net.link(f.Node, f.To).conn), f.Seed)
+		return
+	}
+	n.later(0, event{kind: evLink, from: f.To})
+	n.later(f.Nanos, event{kind: evLink, from: f.To, up: true})
 }
 
 // replayed carries out a fault of a recorded list, if its target is there.

@@ -137,12 +137,12 @@ func unclaimed(t *testing.T, c *Cluster) map[string]int64 {
 
 // TestLinearizable checks histories of swarms once more, without the log as a
 // witness, and that the check would notice a single stale read. On one key and
-// with many writes of unknown outcome it would take for ever, so there are more.
+// with many operations at once it would take for ever, so there are more keys.
 func TestLinearizable(t *testing.T) {
 	caught := 0
 	for seed := uint64(1); seed <= seeds(t, 40); seed++ {
 		opt := Swarm(seed)
-		opt.Keys += 4
+		opt.Keys, opt.Depth = opt.Keys+4, 1
 		c := New(opt)
 		c.run()
 		if c.err != nil {

@@ -105,17 +105,22 @@ func (c *Cluster) snap(e *event) {
 // there again.
 func (c *Cluster) linked(n *node, up bool) {
 	for _, o := range c.nodes {
-		if c.opt.Flap && o.up && o != n {
+		if c.opt.Flap && !c.opt.Streams && o.up && o != n {
 			o.later(c.net.delay(), event{kind: evLink, from: n.index, up: up})
 		}
 	}
 }
 
-// flap loses the link of one node to another for a while.
+// flap loses the link of one node to another for a while, or a client's
+// connection.
 func (c *Cluster) flap() {
+	if c.faults.IntN(2) == 0 {
+		c.strike(Fault{Kind: FaultReset, Node: c.faults.IntN(len(c.nodes)), To: c.faults.IntN(len(c.load.clients)), Seed: c.faults.Uint64()})
+		return
+	}
 	n, to := c.nodes[c.faults.IntN(len(c.nodes))], c.faults.IntN(len(c.nodes))
 	if !n.up || n.index == to {
 		return
 	}
-	c.strike(Fault{Kind: FaultFlap, Node: n.index, To: to, Nanos: c.faults.Int64N(100 * millisecond)})
+	c.strike(Fault{Kind: FaultFlap, Node: n.index, To: to, Nanos: c.faults.Int64N(100 * millisecond), Seed: c.faults.Uint64()})
 }

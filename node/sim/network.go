@@ -2,19 +2,45 @@ package sim
 
 import "math/rand/v2"
 
-// network decides when, and whether, bytes arrive. Place i is node i; clients
-// share the place after the last node and are never cut off from any node.
+// network carries bytes between processes: between nodes as byte streams or, in
+// its hostile form, as datagrams that are lost, doubled and overtaken one by one;
+// between clients and nodes always as streams, which are never cut off.
 type network struct {
+	c    *Cluster
 	rand *rand.Rand
 	opt  Options
 	cut  Links
 	// On the delayed links each message takes lag longer.
 	delayed Links
 	lag     int64
+
+	conns    []*conn // by slot
+	free     []uint64
+	made     uint64
+	links    [maxNodes * maxNodes]peerLink // by caller and callee
+	incoming [maxNodes * maxNodes]uint64   // connections, by callee and caller
 }
 
-func newNetwork(opt Options) network {
-	return network{rand: stream(opt.Seed, streamNetwork), opt: opt}
+func newNetwork(c *Cluster) network {
+	return network{c: c, rand: stream(c.opt.Seed, streamNetwork), opt: c.opt}
+}
+
+// handle takes an event of a connection.
+func (w *network) handle(e *event) {
+	c := w.get(e.op)
+	switch {
+	case c == nil:
+	case e.kind == evEnd:
+		w.over(e)
+	case e.kind == evHello:
+		w.expired(c, e.from)
+	case e.kind == evSilence:
+		w.silent(c)
+	case e.node < 0:
+		w.arrive(c, e.from, e.read)
+	default:
+		w.c.deliver(e)
+	}
 }
 
 // delay draws the time that one message takes.
@@ -81,7 +107,10 @@ func (w *network) partition(r *rand.Rand, leader int) Links {
 	return between(n, func(i int) bool { return side[i] }, r.IntN(4) == 0)
 }
 
-func (w *network) heal() { w.cut, w.delayed = 0, 0 }
+func (w *network) heal() {
+	w.cut, w.delayed = 0, 0
+	w.mended()
+}
 
 // calm ends all faults of the network.
 func (w *network) calm() {

@@ -85,7 +85,11 @@ func (n *node) start() {
 	n.later(n.c.disks.Int64N(tickNanos), event{kind: evTick})
 	n.event()
 	for i := range n.c.peers.Members {
-		if m := &n.c.peers.Members[i]; m.ID != n.id {
+		switch m := &n.c.peers.Members[i]; {
+		case m.ID == n.id:
+		case n.c.opt.Streams:
+			n.later(n.c.net.rand.Int64N(10*millisecond), event{kind: evDial, from: i})
+		default:
 			n.rep.PeerUp(m.ID, m.ClientAddr)
 		}
 	}
@@ -193,8 +197,12 @@ func (n *node) take(e *event) {
 				n.c.fail(fmt.Errorf("node %d: %w", n.id, err))
 			}
 		})
-	case evRequest:
-		n.frames(e.data, func(f wire.Frame) { n.rep.Request(conn(e.client), f) })
+	case evBytes:
+		n.c.net.arrive(n.c.net.get(e.op), e.from, e.read)
+	case evEnd:
+		n.c.net.learn(n.c.net.get(e.op), e.from)
+	case evDial:
+		n.c.net.dial(n, e.from)
 	case evLink:
 		n.link(e.from, e.up)
 	case evStored:
@@ -207,10 +215,23 @@ func (n *node) take(e *event) {
 // link says that the link to a member came up or was lost.
 func (n *node) link(to int, up bool) {
 	m := &n.c.peers.Members[to]
-	if up {
+	switch {
+	case n.c.opt.Streams:
+		n.tellLink(to)
+	case up:
 		n.rep.PeerUp(m.ID, m.ClientAddr)
-	} else {
+	default:
 		n.rep.PeerDown(m.ID)
+	}
+}
+
+// request takes a client's request. It makes room for more replies as the shell
+// does.
+func (n *node) request(conn replica.ConnID, f wire.Frame) {
+	n.rep.Request(conn, f)
+	if n.rep.Full() {
+		n.end()
+		n.event()
 	}
 }
 
@@ -246,9 +267,9 @@ func (n *node) end() {
 		n.send(int(p.To)-1, p.Bytes)
 	}
 	n.c.fail(n.c.check.after(n))
-	for _, r := range fx.Replies {
-		n.c.fail(n.c.check.answered(n, r))
-		n.c.at(n.c.net.delay(), event{kind: evReply, client: int(r.Conn) - 1, data: append([]byte(nil), r.Bytes...)})
+	for i := range fx.Replies {
+		n.c.fail(n.c.check.answered(n, fx.Replies[i]))
+		n.c.net.reply(&fx.Replies[i])
 	}
 	n.c.fail(n.identify(fx))
 	if fx.More && !n.turning {
@@ -275,6 +296,11 @@ func (n *node) identify(fx *replica.Effects) error {
 }
 
 func (n *node) send(to int, b []byte) {
+	if n.c.opt.Streams {
+		n.c.fail(n.c.check.sent(n, to, b))
+		n.c.net.say(n.index, to, b)
+		return
+	}
 	data := append([]byte(nil), b...)
 	n.c.fail(n.c.check.sent(n, to, data))
 	for len(data) > 0 {
@@ -332,6 +358,7 @@ func (n *node) stored() {
 // synced.
 func (n *node) crash(f *Fault) {
 	n.up = false
+	n.c.net.crashed(n, f.Kind == FaultPower)
 	n.c.check.crashed(n)
 	if len(n.writing) > 0 {
 		n.c.stats.TornWrites++

@@ -14,12 +14,18 @@ type Options struct {
 	LoadNanos   int64
 	SettleNanos int64
 
-	Loss      float64 // share of messages lost
+	// Streams makes connections of the nodes' links, as the shell has them.
+	// Otherwise they carry datagrams.
+	Streams    bool
+	Chop       int // share of writes, in percent, that arrive in pieces
+	QueueBytes int // unsent bytes on a link at which it is cut
+
+	Loss      float64 // share of messages lost; of writes to a stream that are sent again
 	Duplicate float64 // share of messages delivered twice
 	TailDelay float64 // share of messages that are delayed
 	// TailFactor is how many times longer a delayed message takes at most.
 	TailFactor int64
-	Split      bool // the frames of a batch travel, and are lost, one by one
+	Split      bool // as datagrams: the frames of a batch travel, and are lost, one by one
 
 	FaultNanos int64 // mean time between faults; zero: none
 	Kill       bool  // kill -9 of a random subset
@@ -57,6 +63,9 @@ type Options struct {
 	Loyal int
 	// Roaming is how often, in percent, the other clients ask any node first.
 	Roaming      int
+	Depth        int   // operations that a client has in flight; zero: one
+	ConnRequests int   // that a node grants each connection to have in flight; zero: the protocol's limit
+	ConnBytes    int   // likewise, their bytes
 	TimeoutNanos int64 // after which a client gives up waiting
 	ThinkNanos   int64 // mean pause of a client between two operations
 	ValueBytes   int   // of the largest values
@@ -101,6 +110,7 @@ func Swarm(seed uint64) Options {
 	}
 	o.clients(r)
 	o.timing(r)
+	o.network(stream(seed, streamNetwork<<8))
 	if r.IntN(2) == 0 {
 		o.Loss = []float64{0.01, 0.05, 0.2}[r.IntN(3)]
 	}
@@ -112,7 +122,20 @@ func Swarm(seed uint64) Options {
 		o.TailFactor = []int64{100, 5000}[r.IntN(2)]
 	}
 	o.Strand = r.IntN(3) == 0
+	if o.Streams { // where one byte waits all behind it do
+		o.Loss, o.TailDelay = o.Loss/10, o.TailDelay/10
+	}
 	return o
+}
+
+// network draws how bytes travel, and how many requests.
+func (o *Options) network(r *rand.Rand) {
+	o.Streams = r.IntN(3) > 0
+	o.Chop = []int{0, 5, 60}[r.IntN(3)]
+	o.QueueBytes = []int{2*o.InflightBytes + 128<<10, 8 << 20}[r.IntN(2)] // the shell wants as much
+	o.Depth = []int{1, 1, 4, 16}[r.IntN(4)]
+	o.ConnRequests = []int{0, 1, 3}[r.IntN(3)]
+	o.ConnBytes = []int{0, 64 << 10}[r.IntN(2)]
 }
 
 // clients draws how the load behaves.

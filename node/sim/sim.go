@@ -10,22 +10,33 @@ import (
 // Stats counts what a run did, so that a quiet simulator cannot pass for a
 // correct cluster.
 type Stats struct {
-	Events      uint64
-	Hash        uint64          // of every event and every effect, in order
-	Terms       wire.Term       // highest term reached
-	Elections   int             // leaders elected
-	Acked       int             // writes answered
-	Reads       int             // reads answered
-	Unknown     int             // writes whose outcome the client does not know
-	Refused     int             // requests certainly not carried out
-	Faults      [FaultKinds]int // carried out, by kind
-	TornWrites  int             // crashes in the middle of a write to the log
-	FullDisks   int
-	Hunts       int // leaders struck as soon as they were elected
-	Traps       int
-	Superseded  int // entries replaced in some log
-	Committed   wire.Index
-	VirtualSecs float64
+	Events       uint64
+	Hash         uint64          // of every event and every effect, in order
+	Terms        wire.Term       // highest term reached
+	Elections    int             // leaders elected
+	Acked        int             // writes answered
+	Reads        int             // reads answered
+	Unknown      int             // writes whose outcome the client does not know
+	Refused      int             // requests certainly not carried out
+	Faults       [FaultKinds]int // carried out, by kind
+	TornWrites   int             // crashes in the middle of a write to the log
+	FullDisks    int
+	Hunts        int // leaders struck as soon as they were elected
+	Traps        int
+	Sent         int // requests, however often
+	Retried      int // requests sent again after a wait
+	Followed     int // hints followed
+	LostSent     int // requests whose connection was lost after they were sent
+	Late         int // answers that nobody waited for any more
+	Undelivered  int // replies to connections that were gone
+	Resets       int // connections broken on their way
+	LostSuffixes int // streams that ended before all had arrived
+	Pieces       int // cuts of what was written into pieces
+	LinksLost    int // a node noticed that its link was gone
+	LinksFull    int // a link's queue was full
+	Superseded   int // entries replaced in some log
+	Committed    wire.Index
+	VirtualSecs  float64
 }
 
 // Cluster is one simulated run.
@@ -60,10 +71,10 @@ func New(opt Options) *Cluster {
 		faults: stream(opt.Seed, streamFaults),
 		disks:  stream(opt.Seed, streamDisk),
 		clocks: stream(opt.Seed, streamClock),
-		net:    newNetwork(opt),
 		check:  newChecker(opt.Nodes),
 		trace:  trace{tell: opt.Log},
 	}
+	c.net = newNetwork(c)
 	for i := range opt.Nodes {
 		c.peers.Members = append(c.peers.Members, wire.Member{
 			ID: wire.NodeID(i + 1), Name: fmt.Sprintf("n%d", i+1),
@@ -85,7 +96,7 @@ func Run(opt Options) (Stats, error) {
 	c := New(opt)
 	c.run()
 	c.stats.VirtualSecs = float64(c.now) / float64(second)
-	c.stats.Hash = c.trace.hash
+	c.stats.Hash = c.trace.hash ^ c.trace.faults
 	c.stats.Committed = wire.Index(len(c.check.committed))
 	if c.err != nil {
 		return c.stats, fmt.Errorf("seed %d at %.6f s: %w", opt.Seed, c.stats.VirtualSecs, c.err)
@@ -98,9 +109,7 @@ func (c *Cluster) run() {
 	for i := range c.nodes {
 		c.nodes[i].start()
 	}
-	for i := range c.load.clients {
-		c.at(millisecond*int64(i), event{kind: evNext, client: i})
-	}
+	c.load.begin()
 	c.nextFault()
 	c.replay()
 	if c.opt.Strand && !c.opt.Replay {
@@ -166,12 +175,10 @@ func (c *Cluster) handle(e *event) {
 	}
 	c.traceEvent(e)
 	switch e.kind {
-	case evNext:
-		c.load.next(e.client)
-	case evReply:
-		c.load.reply(e.client, e.data)
-	case evTimeout:
-		c.load.timeout(e.client, e.op)
+	case evNext, evRetry, evCall, evTimeout:
+		c.load.handle(e)
+	case evBytes, evEnd, evHello, evSilence:
+		c.net.handle(e)
 	case evRestart:
 		if n := c.nodes[e.node]; !n.up {
 			n.start()
@@ -203,9 +210,6 @@ func (c *Cluster) nemesis(e *event) {
 // deliver gives an event to its node, if that is still in the life it belongs to.
 func (c *Cluster) deliver(e *event) {
 	n := c.nodes[e.node]
-	if !n.up && e.kind == evRequest {
-		c.load.hungUp(n)
-	}
 	if !n.up || e.life != 0 && e.life != n.life {
 		return
 	}
@@ -228,6 +232,7 @@ func (c *Cluster) calm() {
 			n.start()
 		}
 	}
+	c.load.stop()
 }
 
 // nextFault schedules the nemesis.
@@ -347,6 +352,5 @@ func (c *Cluster) stop(kind FaultKind, node int, down int64) {
 func (c *Cluster) crash(n *node, f *Fault) {
 	n.crash(f)
 	c.linked(n, false)
-	c.load.hungUp(n)
 	c.at(f.Nanos, event{kind: evRestart, node: n.index})
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -53,24 +54,28 @@ func each(t *testing.T, usual int, options func(seed uint64) Options) {
 	}
 }
 
+// add sums all counters.
 func (s *Stats) add(o Stats) {
-	s.Events += o.Events
-	s.Terms += o.Terms
-	s.Elections += o.Elections
-	s.Acked += o.Acked
-	s.Reads += o.Reads
-	s.Unknown += o.Unknown
-	s.Refused += o.Refused
-	for i, count := range o.Faults {
-		s.Faults[i] += count
+	addTo(reflect.ValueOf(s).Elem(), reflect.ValueOf(o))
+}
+
+func addTo(to, v reflect.Value) {
+	switch to.Kind() {
+	case reflect.Struct:
+		for i := range to.NumField() {
+			addTo(to.Field(i), v.Field(i))
+		}
+	case reflect.Array:
+		for i := range to.Len() {
+			addTo(to.Index(i), v.Index(i))
+		}
+	case reflect.Int:
+		to.SetInt(to.Int() + v.Int())
+	case reflect.Uint64:
+		to.SetUint(to.Uint() + v.Uint())
+	case reflect.Float64:
+		to.SetFloat(to.Float() + v.Float())
 	}
-	s.TornWrites += o.TornWrites
-	s.FullDisks += o.FullDisks
-	s.Hunts += o.Hunts
-	s.Traps += o.Traps
-	s.Superseded += o.Superseded
-	s.Committed += o.Committed
-	s.VirtualSecs += o.VirtualSecs
 }
 
 func TestSwarm(t *testing.T) { each(t, 120, Swarm) }
@@ -84,6 +89,7 @@ func powerLoss(seed uint64) Options {
 		FaultNanos: 250 * millisecond, PowerAll: true,
 		SegmentBytes: 64 << 10, TailBytes: 1 << 20, AppendBytes: 64 << 10,
 		InflightBytes: 256 << 10, UncommittedBytes: 1 << 20,
+		Streams: seed%2 == 0, QueueBytes: 8 << 20,
 		Reads: 30, ThinkNanos: 20 * millisecond, TimeoutNanos: 500 * millisecond, ValueBytes: 256,
 	}
 }
@@ -158,7 +164,7 @@ func TestRecordReplays(t *testing.T) {
 		opt.Replay, opt.Faults = true, c.record
 		again := New(opt)
 		again.run()
-		if c.trace.hash != again.trace.hash || (c.err == nil) != (again.err == nil) {
+		if c.trace.hash != again.trace.hash || c.trace.faults != again.trace.faults || (c.err == nil) != (again.err == nil) {
 			t.Errorf("seed %d: replayed, its %d faults give another run:\n%+v\n%+v", seed, len(c.record), c.stats, again.stats)
 		}
 	}

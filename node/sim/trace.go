@@ -12,8 +12,9 @@ import (
 // somebody listens. What nemesis events decide is not part of it, only the faults
 // that come of it: so a replayed list gives the same number.
 type trace struct {
-	hash uint64
-	tell func(line string)
+	hash   uint64
+	faults uint64 // by itself: a fault that strikes amid an event is replayed before it
+	tell   func(line string)
 }
 
 // fold mixes one number in (the multiplication is FNV's; the rotation carries
@@ -21,6 +22,13 @@ type trace struct {
 func (t *trace) fold(x uint64) {
 	h := (t.hash ^ x) * 0x9e3779b97f4a7c15
 	t.hash = h<<29 | h>>35
+}
+
+// foldFault mixes one fault in.
+func (t *trace) foldFault(x uint64) {
+	f := trace{hash: t.faults}
+	f.fold(x)
+	t.faults = f.hash
 }
 
 func (t *trace) bytes(b []byte) {
@@ -32,23 +40,19 @@ func (c *Cluster) traceEvent(e *event) {
 	t := &c.trace
 	t.fold(uint64(c.now))
 	t.fold(uint64(e.kind) | uint64(e.node)<<8 | uint64(e.client)<<24 | uint64(e.from)<<40)
-	if e.kind == evRequest { // what nodes send is folded in as an effect
-		t.bytes(e.data)
-	}
+	t.fold(e.op ^ uint64(e.read)<<48) // what the bytes are is folded in where they come from
 	if t.tell == nil {
 		return
 	}
 	switch e.kind {
 	case evPeer:
 		c.say(e.node, "from n%d: %s", e.from+1, messages(e.data))
-	case evRequest:
-		c.say(e.node, "from client %d: %s", e.client, messages(e.data))
-	case evReply:
-		c.say(-1, "client %d is told: %s", e.client, messages(e.data))
 	case evTimeout:
-		if cl := &c.load.clients[e.client]; cl.waiting && cl.id == e.op {
+		if f := &c.load.clients[e.client].flights[e.read]; f.phase != idle && f.id == e.op {
 			c.say(-1, "client %d gives up on %d", e.client, e.op)
 		}
+	case evEnd:
+		c.say(e.node, "connection %d of %d ends", e.op, e.client)
 	case evLink:
 		c.say(e.node, "link to n%d: up %v", e.from+1, e.up)
 	case evStored:

@@ -211,7 +211,7 @@ func (k *checker) recovered(n *node) error {
 	if !ok {
 		return fmt.Errorf("durability: %d entries were on the disk before the crash, %d are found, and they are not the same", len(t.disk), len(found))
 	}
-	if st := n.rep.Raft().Status(); st.Term < t.term {
+	if st := n.rep.Raft().Status(); st.Term < t.term && !n.forgot() {
 		return fmt.Errorf("durability: term %d was told to others, %d is remembered", t.term, st.Term)
 	}
 	t.disk = found
@@ -330,7 +330,7 @@ func (k *checker) applied(n *node, term wire.Term) error {
 		}
 	}
 	if n.rep.Fenced() != nil {
-		return fmt.Errorf("node %d is fenced: %w", n.id, n.rep.Fenced())
+		return n.mayFence(n.rep.Fenced())
 	}
 	if now == t.applied {
 		return nil
@@ -381,6 +381,9 @@ func (k *checker) copies(index wire.Index) int {
 // settled reports whether, with all faults over, the cluster has a leader and all
 // members agree.
 func (k *checker) settled(c *Cluster) error {
+	if !c.intact() {
+		return errMayBeDown
+	}
 	lead := c.leaderNode()
 	if lead < 0 {
 		return errors.New("liveness: no leader was found after all faults ended")
@@ -390,6 +393,9 @@ func (k *checker) settled(c *Cluster) error {
 		return fmt.Errorf("liveness: leader %d has committed %d of %d entries", lead+1, st.Commit, st.Last)
 	}
 	for _, n := range c.nodes {
+		if n.out != nil {
+			continue
+		}
 		if !n.up {
 			return fmt.Errorf("liveness: node %d is down", n.id)
 		}
@@ -407,7 +413,10 @@ func (k *checker) settled(c *Cluster) error {
 
 // final checks the whole history of a settled cluster.
 func (k *checker) final(c *Cluster) error {
-	n := c.nodes[c.leaderNode()]
+	n := c.witness()
+	if n == nil {
+		return nil
+	}
 	if err := k.history(c, n); err != nil {
 		return err
 	}

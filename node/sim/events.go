@@ -20,12 +20,14 @@ const (
 	evEnd                          // an end learns that the other one is gone
 	evHello                        // an end has waited long enough for a hello
 	evSilence                      // a node has waited long enough for an acknowledgement
+	evDisk                         // a node's disk works again, or its process is restarted
 	evFault                        // the nemesis strikes; it and the next are no part of the trace
 	evStrike                       // a recorded fault is replayed
 	evHunt                         // it strikes a leader that was just elected
 	evSnap                         // it springs a trap
 	evHeal                         // the network is whole again
 	evStrand                       // it leaves a node in a term of its own
+	evRot                          // it strikes a disk
 )
 
 // event is one thing that will happen. Which fields are used depends on kind.
@@ -35,7 +37,7 @@ type event struct {
 	node   int    // -1: a client's end of a connection
 	life   uint64 // the node's life it belongs to; it dies with that life
 	from   int    // evPeer: sender; evLink, evDial: the other; evSnap: who was cut off; from evBytes on: the end
-	up     bool   // evLink; evSnap: nobody is restarted
+	up     bool   // evLink; evSnap: nobody is restarted; evDisk: no restart is needed
 	client int
 	op     uint64 // evTimeout, evRetry: the request; evStrike: position of the fault; from evBytes on: the connection
 	data   []byte

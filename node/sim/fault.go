@@ -35,11 +35,19 @@ const (
 	FaultMend                   // Links are whole again
 	FaultHeal                   // all links are whole again
 	FaultReset                  // the connection of client To to Node breaks; Seed chooses who learns of it late
+	FaultIO                     // a call on Node's disk fails, chosen by Seed; if that fences it, it is restarted after Nanos
+	FaultHang                   // Node's disk returns nothing for Nanos; then it does, or Node is restarted
+	FaultFiles                  // Node can open no file for Nanos
+	FaultRot                    // Node, which is down, has damage on its disk
+	FaultSpoil                  // a sector of Node's disk cannot be read any more
+	FaultStray                  // a write of Node is lost, or lands elsewhere
+	FaultVote                   // Node, which is down, has a slot of its vote damaged
+	FaultWipe                   // Node, which is down, loses its disk
 	FaultKinds                  // how many there are
 )
 
 func (k FaultKind) String() string {
-	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "reset", "?"}[min(k, FaultKinds)]
+	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "?"}[min(k, FaultKinds)]
 }
 
 func (f Fault) String() string {
@@ -131,6 +139,8 @@ func (c *Cluster) strike(f Fault) {
 		c.net.heal()
 	case FaultReset:
 		c.net.reset(c.net.get(c.load.clients[f.To].lines[f.Node].conn), f.Seed)
+	default:
+		c.strikeDisk(&f)
 	}
 }
 
@@ -150,7 +160,7 @@ func (c *Cluster) replayed(f Fault) {
 		return
 	}
 	needsLife := f.Kind == FaultKill || f.Kind == FaultPower || f.Kind == FaultPause || f.Kind == FaultFlap
-	if needsLife && !c.nodes[f.Node].up {
+	if needsLife && !c.nodes[f.Node].up || f.Kind >= FaultIO && !c.feasible(&f) {
 		return
 	}
 	c.strike(f)

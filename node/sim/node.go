@@ -31,23 +31,33 @@ type node struct {
 	// The machine's clock: it runs fast by drift millionths, and starts anew
 	// with the machine.
 	offset, drift int64
+	// out says why the node is gone for good, or is nil.
+	out error
 	// cluster is what the identity file names, zero before the founding.
 	cluster wire.ClusterID
 
 	// One life.
-	up      bool
-	life    uint64
-	store   *wal.Store
-	disk    *disk.Disk
-	rep     *replica.Replica
-	queue   []replica.Store // waiting for the disk
-	writing []replica.Store // being written; empty: the disk is idle
-	reads   []replica.ReadRequest
-	space   space
-	begun   bool           // a batch has begun, and its effects were not taken
-	turning bool           // an event that ends the batch is on its way
-	ticked  int64          // the node's clock when ticks were last fed
-	known   wire.ClusterID // of the configuration that the shell was told of
+	up       bool
+	life     uint64
+	store    *wal.Store
+	disk     *disk.Disk
+	rep      *replica.Replica
+	queue    []replica.Store // waiting for the disk
+	writing  []replica.Store // being written; empty: the disk is idle
+	reads    []replica.ReadRequest
+	seq      uint64 // of the last batch for the disk
+	record   uint64 // the batch after which the cluster is to be recorded, zero: none
+	space    space
+	hung     bool           // the disk returns nothing
+	held     []event        // what it will return
+	faulty   bool           // a call may fail
+	fenced   bool           // the replica was seen to be fenced
+	operator int64          // how long after that somebody restarts the node
+	since    [2]int64       // when the oldest entries were handed over: those being written, those that wait
+	begun    bool           // a batch has begun, and its effects were not taken
+	turning  bool           // an event that ends the batch is on its way
+	ticked   int64          // the node's clock when ticks were last fed
+	known    wire.ClusterID // of the configuration that the shell was told of
 
 	role   raft.Role
 	term   wire.Term
@@ -70,10 +80,12 @@ func (n *node) start() {
 	n.up = true
 	n.queue, n.writing, n.reads = nil, nil, nil
 	n.begun, n.turning, n.paused, n.space = false, false, 0, space{}
+	n.hung, n.held, n.fenced, n.operator, n.since = false, nil, false, second, [2]int64{}
+	n.seq, n.record = 0, 0
 	n.role, n.term, n.commit = raft.Follower, 0, 0
 	n.round, n.heard = 0, n.c.now
 	if err := n.open(); err != nil {
-		n.c.fail(fmt.Errorf("node %d does not start: %w", n.id, err))
+		n.c.fail(n.notStarted(err))
 		return
 	}
 	if err := n.c.check.recovered(n); err != nil {
@@ -98,15 +110,10 @@ func (n *node) start() {
 }
 
 func (n *node) open() error {
-	store, rec, votes, err := wal.OpenStore(n.fs, n.logOptions())
+	store, st, err := n.openStore()
 	if err != nil {
 		return err
 	}
-	st, err := disk.Recovered(rec, votes, n.c.peers)
-	if err != nil {
-		return err
-	}
-	n.c.check.nodes[n.index].vote = votes.Vote
 	cfg := replica.Config{
 		Name:       n.c.peers.Members[n.index].Name,
 		NewCluster: wire.ClusterID{0xc1, byte(n.index)},
@@ -165,6 +172,9 @@ func (n *node) tick() {
 	}
 	if due > maxTicks { // it was stopped
 		n.heard = n.c.now
+		if n.since[0] != 0 {
+			n.since[0] = n.c.now
+		}
 	}
 	n.c.fail(n.c.check.quorum(n))
 	n.tickSpace()
@@ -174,6 +184,10 @@ func (n *node) tick() {
 // handle takes one event. The batch ends with it, or a little later, with what
 // else arrives until then.
 func (n *node) handle(e *event) {
+	if e.kind == evDisk {
+		n.diskBack(e.up)
+		return
+	}
 	n.event()
 	n.take(e)
 	switch {
@@ -206,9 +220,13 @@ func (n *node) take(e *event) {
 	case evLink:
 		n.link(e.from, e.up)
 	case evStored:
-		n.stored()
+		if !n.hangs(e) {
+			n.stored()
+		}
 	case evRead:
-		n.rep.EntriesRead(n.disk.Read(n.reads[e.read]))
+		if !n.hangs(e) {
+			n.read(e)
+		}
 	}
 }
 
@@ -256,7 +274,10 @@ func (n *node) end() {
 		s := fx.Store
 		s.Append = append([][]byte(nil), s.Append...)
 		n.c.fail(n.c.check.logged(n, &s))
-		n.queue = append(n.queue, s)
+		n.seq = s.Seq
+		if n.queue = append(n.queue, s); n.since[1] == 0 && len(s.Append) > 0 {
+			n.since[1] = n.c.now
+		}
 		n.startWrite()
 	}
 	for _, q := range fx.Reads {
@@ -266,6 +287,7 @@ func (n *node) end() {
 	for _, p := range fx.Peers {
 		n.send(int(p.To)-1, p.Bytes)
 	}
+	n.fence()
 	n.c.fail(n.c.check.after(n))
 	for i := range fx.Replies {
 		n.c.fail(n.c.check.answered(n, fx.Replies[i]))
@@ -291,8 +313,11 @@ func (n *node) identify(fx *replica.Effects) error {
 	if !fx.Founded {
 		return nil
 	}
-	n.cluster = n.known
-	return n.c.check.founded(n)
+	n.record = n.seq
+	if len(n.writing)+len(n.queue) > 0 { // the disk comes to it behind those
+		return nil
+	}
+	return n.recordCluster()
 }
 
 func (n *node) send(to int, b []byte) {
@@ -330,6 +355,7 @@ func (n *node) startWrite() {
 		return
 	}
 	n.writing, n.queue = n.queue, n.writing[:0]
+	n.since = [2]int64{n.since[1], 0}
 	n.later(n.latency(), event{kind: evStored})
 }
 
@@ -339,15 +365,18 @@ func (n *node) stored() {
 		return
 	}
 	if done.Err != nil {
-		n.c.fail(fmt.Errorf("node %d cannot write: %w", n.id, done.Err))
+		n.rep.Stored(done) // what was to be written may be found by the next start
 		return
 	}
 	n.c.check.durable(n, n.writing)
-	n.writing = n.writing[:0]
+	n.writing, n.since[0] = n.writing[:0], 0
 	n.rep.Stored(done)
+	if n.record > 0 && n.record <= done.Seq {
+		n.c.fail(n.recordCluster())
+	}
 	if n.c.disks.IntN(50) == 0 {
 		if err := n.disk.Idle(); err != nil {
-			n.c.fail(fmt.Errorf("node %d cannot seal: %w", n.id, err))
+			n.failed(err)
 		}
 	}
 	n.startWrite()
@@ -357,10 +386,10 @@ func (n *node) stored() {
 // kill -9 keeps all that was written, a power cut a random part of what was not
 // synced.
 func (n *node) crash(f *Fault) {
-	n.up = false
+	n.up, n.faulty = false, false
 	n.c.net.crashed(n, f.Kind == FaultPower)
 	n.c.check.crashed(n)
-	if len(n.writing) > 0 {
+	if len(n.writing) > 0 && n.disk.Err() == nil {
 		n.c.stats.TornWrites++
 		n.fs.StopAt(n.fs.Ops() + 1 + n.c.disks.IntN(12))
 		n.disk.Write(n.writing)

@@ -34,7 +34,11 @@ type Options struct {
 	Partition  bool
 	SlowDisk   bool
 	FullDisk   bool
-	Pause      bool // a process stands still, as under SIGSTOP
+	Disks      DiskFaults
+	// Beyond lets the nemesis destroy the data of any number of nodes. The cluster
+	// may then be unavailable, and is never wrong.
+	Beyond bool
+	Pause  bool // a process stands still, as under SIGSTOP
 	// Hunt is the share of new leaders, in percent, that are cut off, stopped or
 	// killed as soon as they are elected.
 	Hunt int
@@ -108,6 +112,7 @@ func Swarm(seed uint64) Options {
 		TailBytes:    []int{1, 1 << 20}[r.IntN(2)],
 		AppendBytes:  []int{1, 1 << 10, 64 << 10}[r.IntN(3)],
 	}
+	o.drawDisks()
 	o.clients(r)
 	o.timing(r)
 	o.network(stream(seed, streamNetwork<<8))
@@ -181,6 +186,7 @@ const (
 	streamFaults
 	streamLoad
 	streamClock
+	streamDiskFaults
 )
 
 func stream(seed, which uint64) *rand.Rand {

@@ -57,6 +57,9 @@ func (k *checker) quorum(n *node) error {
 	if !n.rep.Leading() || round != n.round {
 		n.round, n.heard = round, n.c.now
 	}
+	if n.rep.Leading() && n.behind() > 2*electionTicks*tickNanos*11/10 {
+		return fmt.Errorf("hanging disk: node %d leads, and its disk has not returned for %d ms", n.id, n.behind()/millisecond)
+	}
 	if n.c.now-n.heard > leaderless {
 		return fmt.Errorf("check quorum: node %d leads, and had no majority for %d ms", n.id, (n.c.now-n.heard)/millisecond)
 	}
@@ -117,7 +120,7 @@ func (k *checker) founded(n *node) error {
 // recovers kills the leader of a settled cluster once more. Another must be
 // found, and answer reads, without any write to help it.
 func (k *checker) recovers(c *Cluster) {
-	if c.err != nil {
+	if c.err != nil || c.leaderNode() < 0 {
 		return
 	}
 	c.strike(Fault{Kind: FaultKill, Node: c.leaderNode(), Nanos: 300 * millisecond})

@@ -21,6 +21,7 @@ type Stats struct {
 	Faults       [FaultKinds]int // carried out, by kind
 	TornWrites   int             // crashes in the middle of a write to the log
 	FullDisks    int
+	Disk         DiskStats
 	Hunts        int // leaders struck as soon as they were elected
 	Traps        int
 	Sent         int // requests, however often
@@ -52,6 +53,8 @@ type Cluster struct {
 	faults *rand.Rand
 	disks  *rand.Rand
 	clocks *rand.Rand
+	rot    *rand.Rand
+	atlas  atlas
 	record []Fault // what the nemesis did
 	trace  trace
 	quiet  bool  // faults and load have stopped
@@ -71,6 +74,8 @@ func New(opt Options) *Cluster {
 		faults: stream(opt.Seed, streamFaults),
 		disks:  stream(opt.Seed, streamDisk),
 		clocks: stream(opt.Seed, streamClock),
+		rot:    rand.New(rand.NewPCG(opt.Seed, streamDiskFaults)), // not the stream that chose the options
+		atlas:  atlas{beyond: opt.Beyond, nodes: make([]struckNode, opt.Nodes)},
 		check:  newChecker(opt.Nodes),
 		trace:  trace{tell: opt.Log},
 	}
@@ -111,6 +116,7 @@ func (c *Cluster) run() {
 	}
 	c.load.begin()
 	c.nextFault()
+	c.nextDiskFault()
 	c.replay()
 	if c.opt.Strand && !c.opt.Replay {
 		c.at(c.opt.LoadNanos-strandAfter, event{kind: evStrand})
@@ -132,8 +138,12 @@ func (c *Cluster) settle() {
 	if c.err != nil {
 		return
 	}
-	c.until(c.now + c.opt.SettleNanos)
-	if c.err == nil {
+	time := c.opt.SettleNanos
+	if !c.intact() {
+		time = lingerNanos
+	}
+	c.until(c.now + time)
+	if c.err == nil && c.intact() {
 		c.fail(c.check.settled(c))
 	}
 }
@@ -180,7 +190,7 @@ func (c *Cluster) handle(e *event) {
 	case evBytes, evEnd, evHello, evSilence:
 		c.net.handle(e)
 	case evRestart:
-		if n := c.nodes[e.node]; !n.up {
+		if n := c.nodes[e.node]; !n.up && n.out == nil {
 			n.start()
 		}
 	default:
@@ -200,6 +210,8 @@ func (c *Cluster) nemesis(e *event) {
 		c.snap(e)
 	case evStrand:
 		c.strand()
+	case evRot:
+		c.diskFault()
 	case evHeal:
 		if !c.quiet {
 			c.strike(Fault{Kind: FaultHeal})
@@ -228,9 +240,7 @@ func (c *Cluster) calm() {
 	for _, n := range c.nodes {
 		n.slow, n.paused = 1, 0
 		n.fs.SetQuota(0)
-		if !n.up {
-			n.start()
-		}
+		c.repair(n)
 	}
 	c.load.stop()
 }

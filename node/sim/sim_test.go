@@ -103,7 +103,7 @@ func TestPowerLossNeedsSync(t *testing.T) {
 		opt := powerLoss(seed + 1)
 		opt.LyingDisk = true
 		if _, err := Run(opt); err != nil {
-			if !strings.Contains(err.Error(), "durability") && !strings.Contains(err.Error(), "is damaged") {
+			if !strings.Contains(err.Error(), "durability") && !strings.Contains(err.Error(), "is damaged") && !strings.Contains(err.Error(), "is missing") {
 				t.Fatalf("found by another checker: %v", err)
 			}
 			return

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/dnode-engine/dnode/node/replica"
 	"github.com/dnode-engine/dnode/wal"
@@ -26,21 +25,22 @@ type space struct {
 // runs within a batch of events.
 func (n *node) tickSpace() {
 	s := &n.space
-	if s.ticks++; !n.c.opt.FullDisk || s.ticks%prepareTicks != 0 {
+	if s.ticks++; !n.c.opt.FullDisk && !n.c.opt.Disks.NoFiles || s.ticks%prepareTicks != 0 || n.hung || n.disk.Err() != nil {
 		return
 	}
 	log := n.store.Log()
 	for number, needed := log.NeedsSegment(); needed; number, needed = log.NeedsSegment() {
 		err := wal.PrepareSegment(n.fs, n.logOptions(), number)
 		s.crowded = errors.Is(err, wal.ErrNoSpace)
-		if s.crowded {
+		if err != nil { // again a little later
+			n.c.fail(n.mayFail(err))
 			break
 		}
-		if err != nil {
-			n.c.fail(fmt.Errorf("node %d cannot prepare a segment: %w", n.id, err))
+		log.SegmentReady(number)
+		if err := n.store.Err(); err != nil {
+			n.failed(err)
 			return
 		}
-		log.SegmentReady(number)
 	}
 	n.tellSpace()
 }
@@ -51,18 +51,21 @@ func (n *node) tellSpace() {
 		n.rep.Space(full)
 		if full {
 			n.c.stats.FullDisks++
+		} else {
+			n.c.stats.Disk.Emptied++
 		}
 	}
 }
 
-// noRoom keeps a write that a full disk did not take, to try it again.
+// noRoom keeps a write that found no room, or no file, to try it again.
 func (n *node) noRoom(done replica.Completion) bool {
 	n.space.stuck = errors.Is(done.Err, wal.ErrNoSpace)
 	n.tellSpace()
-	if n.space.stuck {
+	if wal.Passes(done.Err) {
 		n.later(retryNanos, event{kind: evStored})
+		return true
 	}
-	return n.space.stuck
+	return false
 }
 
 // fillDisk leaves a node's disk with little room, or gives it room again.

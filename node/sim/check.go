@@ -431,7 +431,10 @@ func (k *checker) history(c *Cluster, n *node) error {
 		return err
 	}
 	inLog := make(map[string]bool, len(commands))
-	for _, command := range commands {
+	for i, command := range commands {
+		if command != "" && inLog[command] {
+			return fmt.Errorf("exactness: entry %d is a write that was carried out before", i+1)
+		}
 		inLog[command] = true
 	}
 	for i := range c.load.history {

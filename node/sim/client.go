@@ -46,10 +46,10 @@ type request struct {
 	size int
 }
 
-type phase uint8
+type stage uint8
 
 const (
-	idle    phase = iota
+	idle    stage = iota
 	queued        // waits for the connection or for credits
 	sent          // waits for the answer
 	waiting       // backs off
@@ -57,7 +57,7 @@ const (
 
 // flight is one operation that has not ended.
 type flight struct {
-	phase    phase
+	phase    stage
 	op       int // position in history
 	id       uint64
 	turn     uint64 // order of those that are queued

@@ -23,6 +23,7 @@ const (
 	evDisk                         // a node's disk works again, or its process is restarted
 	evFault                        // the nemesis strikes; it and the next are no part of the trace
 	evStrike                       // a recorded fault is replayed
+	evPlan                         // it does what it had planned
 	evHunt                         // it strikes a leader that was just elected
 	evSnap                         // it springs a trap
 	evHeal                         // the network is whole again
@@ -39,7 +40,7 @@ type event struct {
 	from   int    // evPeer: sender; evLink, evDial: the other; evSnap: who was cut off; from evBytes on: the end
 	up     bool   // evLink; evSnap: nobody is restarted; evDisk: no restart is needed
 	client int
-	op     uint64 // evTimeout, evRetry: the request; evStrike: position of the fault; from evBytes on: the connection
+	op     uint64 // evTimeout, evRetry: the request; evStrike, evPlan: position of the fault; from evBytes on: the connection
 	data   []byte
 	read   int // evRead: position in the node's reads; clients: slot; evBytes: how many
 }

@@ -111,6 +111,68 @@ func (c *Cluster) linked(n *node, up bool) {
 	}
 }
 
+// divide cuts links, all at once or one after the other.
+func (c *Cluster) divide() {
+	switch {
+	case c.opt.Nodes > 1 && c.faults.IntN(5) == 0:
+		c.swizzle()
+	case c.opt.Nodes > 1 && c.faults.IntN(5) == 0:
+		c.flutter()
+	default:
+		c.strike(Fault{Kind: FaultCut, Links: c.net.partition(c.faults, c.leaderNode())})
+	}
+}
+
+// after plans a fault.
+func (c *Cluster) after(delay int64, f Fault) {
+	c.at(delay, event{kind: evPlan, op: uint64(len(c.plan))})
+	c.plan = append(c.plan, f)
+}
+
+// swizzle cuts some nodes off one by one, and lets them back one by one, in
+// another order: each sees another part of the others than the next.
+func (c *Cluster) swizzle() {
+	var off [maxNodes]bool
+	some := c.faults.Perm(c.opt.Nodes)[:1+c.faults.IntN(c.opt.Nodes)]
+	at := int64(0)
+	pause := int64(c.faults.ExpFloat64() * float64(300*millisecond))
+	for _, i := range some {
+		c.after(at, Fault{Kind: FaultCut, Links: c.linksOf(i, off)})
+		at += c.faults.Int64N(pause + millisecond)
+		off[i] = true
+	}
+	at += int64(c.faults.ExpFloat64() * float64(700*millisecond))
+	c.faults.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	for _, i := range some {
+		off[i] = false
+		c.after(at, Fault{Kind: FaultMend, Links: c.linksOf(i, off)})
+		at += c.faults.Int64N(pause + millisecond)
+	}
+}
+
+// linksOf returns all links of a node but those to nodes that are off.
+func (c *Cluster) linksOf(node int, off [maxNodes]bool) Links {
+	return between(c.opt.Nodes, func(i int) bool { return i == node }, false) &^
+		between(c.opt.Nodes, func(i int) bool { return off[i] }, false)
+}
+
+// flutter cuts one link again and again, in one direction or in both.
+func (c *Cluster) flutter() {
+	a := c.faults.IntN(c.opt.Nodes)
+	b := (a + 1 + c.faults.IntN(c.opt.Nodes-1)) % c.opt.Nodes
+	links := link(a, b)
+	if c.faults.IntN(2) == 0 {
+		links |= link(b, a)
+	}
+	at := int64(0)
+	for range 2 + c.faults.IntN(8) {
+		c.after(at, Fault{Kind: FaultCut, Links: links})
+		at += int64(c.faults.ExpFloat64() * float64(200*millisecond))
+		c.after(at, Fault{Kind: FaultMend, Links: links})
+		at += int64(c.faults.ExpFloat64() * float64(200*millisecond))
+	}
+}
+
 // flap loses the link of one node to another for a while, or a client's
 // connection.
 func (c *Cluster) flap() {

@@ -56,6 +56,7 @@ type Cluster struct {
 	rot    *rand.Rand
 	atlas  atlas
 	record []Fault // what the nemesis did
+	plan   []Fault // what it has decided to do
 	trace  trace
 	quiet  bool  // faults and load have stopped
 	armed  event // the trap that is laid
@@ -204,6 +205,10 @@ func (c *Cluster) nemesis(e *event) {
 		c.fault()
 	case evStrike:
 		c.replayed(c.opt.Faults[e.op])
+	case evPlan:
+		if !c.quiet {
+			c.strike(c.plan[e.op])
+		}
 	case evHunt:
 		c.hunt(e)
 	case evSnap:
@@ -287,7 +292,7 @@ func (c *Cluster) fault() {
 		}
 	case 3:
 		if c.opt.Partition {
-			c.strike(Fault{Kind: FaultCut, Links: c.net.partition(c.faults, c.leaderNode())})
+			c.divide()
 		}
 	case 4:
 		c.strike(Fault{Kind: FaultHeal})

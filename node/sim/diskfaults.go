@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/dnode-engine/dnode/node/disk"
 	"github.com/dnode-engine/dnode/node/raft"
@@ -16,15 +17,20 @@ import (
 // DiskFaults is what the nemesis may do to disks besides power cuts, slowness and
 // lack of room. The zero value: nothing.
 type DiskFaults struct {
-	Nanos   int64 // mean time between them
-	IO      bool  // a call fails: write, sync, create, rename
-	Hang    bool  // nothing returns for a while, or until a restart
-	NoFiles bool  // no file can be opened for a while
-	Rot     bool  // bits flip, sectors are zeroed or copied at rest
-	Spoil   bool  // sectors cannot be read any more
-	Stray   bool  // acknowledged writes are lost or land elsewhere
-	Vote    bool  // slots of the vote are damaged at rest
-	Wipe    bool
+	Nanos int64 // mean time between them
+	IO    bool  // a call fails: write, sync, create, rename
+	Hang  bool  // nothing returns for a while, or until a restart
+	Files bool  // no file can be opened for a while
+	Rot   bool  // bits flip, sectors are zeroed or copied at rest
+	Spoil bool  // sectors cannot be read any more
+	Stray bool  // acknowledged writes are lost or land elsewhere
+	Vote  bool  // slots of the vote are damaged at rest
+	Tear  bool  // the power goes in the middle of a write
+	Wipe  bool
+	// Secret keeps all of it from the atlas, strikes the unattested end of the log
+	// too, and brings a wiped node back as its old self: the falsification of the
+	// checkers, which must then fail.
+	Secret bool
 }
 
 // DiskStats counts what disks did to nodes.
@@ -43,7 +49,7 @@ type DiskStats struct {
 func (o *Options) drawDisks() {
 	r := stream(o.Seed, streamDiskFaults)
 	d := &o.Disks
-	for _, on := range []*bool{&d.IO, &d.Hang, &d.NoFiles, &d.Rot, &d.Spoil, &d.Stray, &d.Vote, &d.Wipe} {
+	for _, on := range []*bool{&d.IO, &d.Hang, &d.Files, &d.Rot, &d.Spoil, &d.Stray, &d.Vote, &d.Wipe, &d.Tear} {
 		*on = r.IntN(4) == 0
 	}
 	d.Nanos = []int64{300, 1000, 3000}[r.IntN(3)] * millisecond
@@ -70,13 +76,13 @@ func (c *Cluster) diskFault() {
 	if lead := c.leaderNode(); lead >= 0 && r.IntN(3) == 0 {
 		f.Node = lead
 	}
-	allowed := [...]bool{d.IO, d.Hang, d.NoFiles, d.Rot, d.Spoil, d.Stray, d.Vote, d.Wipe}
+	allowed := [...]bool{d.IO, d.Hang, d.Files, d.Rot, d.Spoil, d.Stray, d.Vote, d.Wipe, d.Tear}
 	which := r.IntN(len(allowed))
 	if !allowed[which] || c.nodes[f.Node].out != nil {
 		return
 	}
 	f.Kind = FaultIO + FaultKind(which)
-	if needsDown(f.Kind) && c.nodes[f.Node].up {
+	if c.nodes[f.Node].up && (needsDown(f.Kind) || f.Kind == FaultIO && r.IntN(3) == 0) {
 		kind := FaultKill
 		if r.IntN(2) == 0 {
 			kind = FaultPower
@@ -95,11 +101,11 @@ func needsDown(k FaultKind) bool { return k == FaultRot || k == FaultVote || k =
 // what the atlas allows.
 func (c *Cluster) feasible(f *Fault) bool {
 	n := c.nodes[f.Node]
-	if n.out != nil || n.up == needsDown(f.Kind) && f.Kind != FaultSpoil {
+	if n.out != nil || n.up == needsDown(f.Kind) && f.Kind != FaultSpoil && f.Kind != FaultIO {
 		return false
 	}
 	switch f.Kind {
-	case FaultIO, FaultHang, FaultFiles:
+	case FaultIO, FaultHang, FaultFiles, FaultTear:
 		return true
 	}
 	return c.allows(f.Node)
@@ -109,6 +115,9 @@ func (c *Cluster) feasible(f *Fault) bool {
 func (c *Cluster) strikeDisk(f *Fault) {
 	n, r := c.nodes[f.Node], rand.New(rand.NewPCG(f.Seed, 0))
 	s := &c.atlas.nodes[f.Node]
+	if c.opt.Disks.Secret {
+		s = &struckNode{}
+	}
 	s.data = s.data || f.Kind >= FaultRot && f.Kind != FaultVote
 	switch f.Kind {
 	case FaultIO:
@@ -133,7 +142,11 @@ func (c *Cluster) strikeDisk(f *Fault) {
 		n.damageVote(r)
 	case FaultWipe:
 		n.fs = crashfs.New()
-		n.out = errWiped
+		if !c.opt.Disks.Secret {
+			n.out = errWiped
+		}
+	case FaultTear:
+		n.tear = f
 	}
 }
 
@@ -152,7 +165,7 @@ func (n *node) failCall(r *rand.Rand) {
 			rule.Err, rule.Short = nil, rule.Short+1
 		}
 	}
-	n.faulty = n.faulty || rule.Err != nil
+	n.faulty = n.faulty || rule.Err != nil && !n.c.opt.Disks.Secret
 	n.fs.Inject(rule)
 }
 
@@ -207,6 +220,9 @@ func (n *node) decay(r *rand.Rand) {
 		return
 	}
 	off := r.Int64N(bound)
+	if n.c.opt.Disks.Secret && strings.HasSuffix(name, ".seg") && r.IntN(2) == 0 {
+		off = bound + r.Int64N(100) // within the last record
+	}
 	from := off / crashfs.SectorBytes * crashfs.SectorBytes
 	if kind := r.IntN(3); kind > 0 && from+crashfs.SectorBytes <= bound {
 		b := n.fs.Bytes(name)
@@ -223,7 +239,7 @@ func (n *node) decay(r *rand.Rand) {
 }
 
 func (n *node) flip(name string, off int64, mask byte) {
-	if err := n.fs.Flip(name, off, mask); err != nil {
+	if err := n.fs.Flip(name, off, mask); err != nil && !n.c.opt.Disks.Secret {
 		panic(fmt.Sprintf("BUG: %v", err))
 	}
 }
@@ -275,6 +291,16 @@ func (n *node) hangs(e *event) bool {
 		n.held = append(n.held, *e)
 	}
 	return n.hung
+}
+
+// torn cuts the power in the middle of a write, if that is laid on.
+func (n *node) torn(e *event) bool {
+	f := n.tear
+	if e.kind != evStored || f == nil || n.hung || len(n.writing) == 0 {
+		return false
+	}
+	n.c.crash(n, f)
+	return true
 }
 
 // restart is what an operator, or a supervisor, does.

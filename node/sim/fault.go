@@ -43,11 +43,12 @@ const (
 	FaultStray                  // a write of Node is lost, or lands elsewhere
 	FaultVote                   // Node, which is down, has a slot of its vote damaged
 	FaultWipe                   // Node, which is down, loses its disk
+	FaultTear                   // Node loses power in the middle of its next write, and comes back after Nanos; Seed as above
 	FaultKinds                  // how many there are
 )
 
 func (k FaultKind) String() string {
-	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "?"}[min(k, FaultKinds)]
+	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "?"}[min(k, FaultKinds)]
 }
 
 func (f Fault) String() string {

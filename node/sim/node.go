@@ -48,6 +48,7 @@ type node struct {
 	seq      uint64 // of the last batch for the disk
 	record   uint64 // the batch after which the cluster is to be recorded, zero: none
 	space    space
+	tear     *Fault         // strikes in the middle of the next write
 	hung     bool           // the disk returns nothing
 	held     []event        // what it will return
 	faulty   bool           // a call may fail
@@ -81,7 +82,7 @@ func (n *node) start() {
 	n.queue, n.writing, n.reads = nil, nil, nil
 	n.begun, n.turning, n.paused, n.space = false, false, 0, space{}
 	n.hung, n.held, n.fenced, n.operator, n.since = false, nil, false, second, [2]int64{}
-	n.seq, n.record = 0, 0
+	n.seq, n.record, n.tear = 0, 0, nil
 	n.role, n.term, n.commit = raft.Follower, 0, 0
 	n.round, n.heard = 0, n.c.now
 	if err := n.open(); err != nil {
@@ -186,6 +187,9 @@ func (n *node) tick() {
 func (n *node) handle(e *event) {
 	if e.kind == evDisk {
 		n.diskBack(e.up)
+		return
+	}
+	if n.torn(e) {
 		return
 	}
 	n.event()
@@ -387,14 +391,18 @@ func (n *node) stored() {
 // synced.
 func (n *node) crash(f *Fault) {
 	n.up, n.faulty = false, false
-	n.c.net.crashed(n, f.Kind == FaultPower)
+	power, calls := f.Kind == FaultPower || f.Kind == FaultTear, 12
+	if f.Kind == FaultTear {
+		calls = 2
+	}
+	n.c.net.crashed(n, power)
 	n.c.check.crashed(n)
 	if len(n.writing) > 0 && n.disk.Err() == nil {
 		n.c.stats.TornWrites++
-		n.fs.StopAt(n.fs.Ops() + 1 + n.c.disks.IntN(12))
+		n.fs.StopAt(n.fs.Ops() + 1 + n.c.disks.IntN(calls))
 		n.disk.Write(n.writing)
 	}
-	if f.Kind == FaultPower {
+	if power {
 		n.fs = n.fs.Crash(f.Seed)
 		n.boot()
 	} else {

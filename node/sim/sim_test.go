@@ -33,12 +33,11 @@ func seeds(t *testing.T, usual int) uint64 {
 }
 
 // each runs a range of seeds, or the one that was asked for.
-func each(t *testing.T, usual int, options func(seed uint64) Options) {
+func each(t *testing.T, usual int, options func(seed uint64) Options) (sum Stats) {
 	first, last := uint64(1), seeds(t, usual)
 	if *seedFlag != 0 {
 		first, last = *seedFlag, *seedFlag
 	}
-	var sum Stats
 	for seed := first; seed <= last; seed++ {
 		stats, err := Run(options(seed))
 		if err != nil {
@@ -52,6 +51,7 @@ func each(t *testing.T, usual int, options func(seed uint64) Options) {
 			t.Errorf("no %s in any seed: the simulation tests nothing", what)
 		}
 	}
+	return sum
 }
 
 // add sums all counters.

@@ -25,7 +25,7 @@ type space struct {
 // runs within a batch of events.
 func (n *node) tickSpace() {
 	s := &n.space
-	if s.ticks++; !n.c.opt.FullDisk && !n.c.opt.Disks.NoFiles || s.ticks%prepareTicks != 0 || n.hung || n.disk.Err() != nil {
+	if s.ticks++; !n.c.opt.FullDisk && !n.c.opt.Disks.Files || s.ticks%prepareTicks != 0 || n.hung || n.disk.Err() != nil {
 		return
 	}
 	log := n.store.Log()

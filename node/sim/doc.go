@@ -18,9 +18,24 @@
 // request that did not succeed), the disk (what a power cut leaves of unsynced sectors; a write
 // cut short at any operation; slow syncs; no room), the process (kill -9, power
 // loss, restart, pauses, of any subset at once), its turns (events one by one or
-// gathered in batches) and its clock (which begins anew with the machine and runs
-// up to 5 % fast or slow). A nemesis strikes leaders when they are elected,
+// gathered in batches) and its clock (which begins anew with the machine, runs
+// up to 5 % fast or slow, and leaps ahead where no lease relies on it). A nemesis strikes leaders when they are elected,
 // sets traps for leases, and leaves a candidate alone in its term.
+//
+// # Running
+//
+//	go test ./node/sim                                          a few seeds
+//	DNODETEST_SEEDS=100000 go test ./node/sim -run '^TestSwarm$' -timeout 0 -v
+//	DNODETEST_SIM=60s go test ./node/sim -run '^TestSwarm$' -v  fresh seeds, for so long
+//	go test ./node/sim -run '^TestSwarm$' -seed 7               one seed again
+//	go test ./node/sim -run '^$' -bench Speed                   virtual seconds per processor second
+//
+// All cores run seeds, each run is one goroutine. Of every run a hash of all events
+// and effects is kept, and each hundredth seed is run twice to compare them. The
+// nemesis' choices are recorded as a list of faults, which replays the run without
+// any choice being made: so a seed that fails is shrunk to the faults it needs
+// (-shrink bounds the time), and -seed shows the last lines of its event log, or
+// writes all of them (-log FILE).
 //
 // # Checkers
 //
@@ -38,4 +53,14 @@
 // converge, and once more, with reads only, after that leader was killed. Every
 // answered write is then in the log as it was sent, none that was said to have
 // failed is, and the answers respect real time.
+//
+// # Decisions
+//
+// 2026-11-23: faults are recorded as they strike, with their targets, rather than
+// drawn before the run begins: the nemesis strikes at what happens, leaders above
+// all. A replay strikes the same targets at the same times and asks for nothing.
+//
+// 2026-11-23: a leap of a node's clock ahead of real time is simulated only where
+// no lease reads are made. Leases rely on clocks of nearly equal speed; a suspended
+// machine's clock counts on, which is another fault, and leases must survive it.
 package sim

@@ -60,16 +60,16 @@ func (c *Cluster) trap() {
 		return
 	}
 	c.stats.Traps++
-	c.siege = c.now + 3*second
+	c.siege = c.now + 6*c.opt.electionNanos()
 	e := event{kind: evSnap, node: lead, life: c.nodes[lead].life, up: c.faults.IntN(2) == 0}
 	if c.faults.IntN(3) == 0 {
-		f := Fault{Kind: FaultLag, Nanos: 450 * millisecond}
+		f := Fault{Kind: FaultLag, Nanos: c.opt.LeaseNanos * 9 / 8}
 		for from := range c.nodes {
 			f.Links |= link(from, lead)
 		}
 		c.strike(f)
 		e.up, e.from = true, lead
-		c.at(700*millisecond, e)
+		c.at(c.opt.LeaseNanos*7/4, e)
 		return
 	}
 	deaf := (lead + 1 + c.faults.IntN(c.opt.Nodes-1)) % c.opt.Nodes

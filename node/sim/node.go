@@ -12,13 +12,6 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-const (
-	tickNanos      = 10 * millisecond
-	electionTicks  = 50
-	heartbeatTicks = 5
-	maxTicks       = electionTicks / 2 // fed at once after a pause, as the shell does
-)
-
 // node is one member: its disk survives its lives.
 type node struct {
 	c     *Cluster
@@ -28,11 +21,10 @@ type node struct {
 	slow  int64 // factor on the disk's latency
 	// paused is until when the process stands still.
 	paused int64
-	// The machine's clock: it runs fast by drift millionths, and starts anew
-	// with the machine.
-	offset, drift int64
 	// out says why the node is gone for good, or is nil.
-	out error
+	out    error
+	asleep bool // the whole machine does: nothing reaches it
+	clock  clock
 	// cluster is what the identity file names, zero before the founding.
 	cluster wire.ClusterID
 
@@ -69,7 +61,7 @@ type node struct {
 
 func newNode(c *Cluster, index int) *node {
 	n := &node{c: c, index: index, id: wire.NodeID(index + 1), slow: 1}
-	n.boot()
+	n.clock.boot(c)
 	n.fs = crashfs.New()
 	n.fs.Lie(c.opt.LyingDisk)
 	return n
@@ -79,8 +71,9 @@ func newNode(c *Cluster, index int) *node {
 func (n *node) start() {
 	n.life++
 	n.up = true
+	n.c.say(n.index, "starts, for the %d. time", n.life)
 	n.queue, n.writing, n.reads = nil, nil, nil
-	n.begun, n.turning, n.paused, n.space = false, false, 0, space{}
+	n.begun, n.turning, n.paused, n.asleep, n.space = false, false, 0, false, space{}
 	n.hung, n.held, n.fenced, n.operator, n.since = false, nil, false, second, [2]int64{}
 	n.seq, n.record, n.tear = 0, 0, nil
 	n.role, n.term, n.commit = raft.Follower, 0, 0
@@ -93,9 +86,9 @@ func (n *node) start() {
 		n.c.fail(fmt.Errorf("node %d recovers: %w", n.id, err))
 		return
 	}
-	n.ticked = n.clock()
+	n.ticked = n.now()
 	n.known = n.rep.Membership().Cluster
-	n.later(n.c.disks.Int64N(tickNanos), event{kind: evTick})
+	n.later(n.c.disks.Int64N(n.c.opt.TickNanos), event{kind: evTick})
 	n.event()
 	for i := range n.c.peers.Members {
 		switch m := &n.c.peers.Members[i]; {
@@ -120,7 +113,7 @@ func (n *node) open() error {
 		NewCluster: wire.ClusterID{0xc1, byte(n.index)},
 		BatchBytes: n.c.opt.BatchBytes,
 		Raft: raft.Config{
-			ID: n.id, ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, LeaseNanos: 400 * millisecond,
+			ID: n.id, ElectionTicks: n.c.opt.ElectionTicks, HeartbeatTicks: n.c.opt.HeartbeatTicks, LeaseNanos: n.c.opt.LeaseNanos,
 			Seed:           n.c.disks.Uint64(),
 			MaxAppendBytes: n.c.opt.AppendBytes, MaxInflightBytes: n.c.opt.InflightBytes, MaxUncommittedBytes: n.c.opt.UncommittedBytes,
 			TailBytes: n.c.opt.TailBytes,
@@ -141,45 +134,15 @@ func (n *node) later(delay int64, e event) {
 	n.c.at(delay, e)
 }
 
-// boot draws what a restart of the machine changes: where its clock begins.
-func (n *node) boot() {
-	n.offset = n.c.clocks.Int64N(1000 * second)
-	n.drift = 0
-	if d := n.c.opt.DriftPPM; d > 0 {
-		n.drift = n.c.clocks.Int64N(2*d) - d
-	}
-}
-
-// clock is the time as this node knows it.
-func (n *node) clock() int64 { return n.offset + n.c.now + n.c.now/1_000_000*n.drift }
-
 // event precedes every event of the replica: the clock is read for each, after
 // its bytes were.
 func (n *node) event() {
 	if n.begun {
-		n.rep.SetNow(n.clock())
+		n.rep.SetNow(n.now())
 		return
 	}
 	n.begun = true
-	n.rep.Begin(n.clock())
-}
-
-// tick feeds the ticks that are due, as the shell does.
-func (n *node) tick() {
-	due := (n.clock() - n.ticked) / tickNanos
-	n.ticked += due * tickNanos
-	for range min(due, maxTicks) {
-		n.rep.Tick()
-	}
-	if due > maxTicks { // it was stopped
-		n.heard = n.c.now
-		if n.since[0] != 0 {
-			n.since[0] = n.c.now
-		}
-	}
-	n.c.fail(n.c.check.quorum(n))
-	n.tickSpace()
-	n.later(tickNanos, event{kind: evTick})
+	n.rep.Begin(n.now())
 }
 
 // handle takes one event. The batch ends with it, or a little later, with what
@@ -404,7 +367,7 @@ func (n *node) crash(f *Fault) {
 	}
 	if power {
 		n.fs = n.fs.Crash(f.Seed)
-		n.boot()
+		n.clock.boot(n.c)
 	} else {
 		n.fs = n.fs.Kill()
 	}

@@ -9,6 +9,11 @@ type Options struct {
 	Clients int
 	Keys    int
 
+	// Timers of every node; zero: those of the product.
+	TickNanos                     int64
+	ElectionTicks, HeartbeatTicks int
+	LeaseNanos                    int64
+
 	// LoadNanos is how long load and faults last, in virtual time. Then
 	// faults stop and the cluster has SettleNanos to converge.
 	LoadNanos   int64
@@ -49,6 +54,10 @@ type Options struct {
 	Strand bool
 	// Flap loses links between nodes for a while, and tells the nodes.
 	Flap bool
+	// Suspend stops whole machines: what arrives meanwhile is lost.
+	Suspend bool
+	// Step lets clocks leap ahead. No lease holds then, but all else must.
+	Step bool
 	// DriftPPM bounds how fast or slow a node's clock runs, in millionths.
 	DriftPPM int64
 	// BatchNanos is how long a node gathers events before it carries out their
@@ -95,10 +104,10 @@ func Swarm(seed uint64) Options {
 	r := stream(seed, streamOptions)
 	o := Options{
 		Seed:         seed,
-		Nodes:        []int{3, 3, 3, 5, 1, 2, 4}[r.IntN(7)],
+		Nodes:        []int{3, 3, 3, 3, 3, 5, 5, 5, 1, 2, 4, 6, 7}[r.IntN(13)],
 		Clients:      1 + r.IntN(8),
 		Keys:         1 + r.IntN(6),
-		LoadNanos:    int64(4+r.IntN(12)) * second,
+		LoadNanos:    int64(20+r.IntN(12)) * second,
 		SettleNanos:  20 * second,
 		Kill:         r.IntN(2) == 0,
 		Power:        r.IntN(2) == 0,
@@ -116,6 +125,7 @@ func Swarm(seed uint64) Options {
 	o.clients(r)
 	o.timing(r)
 	o.network(stream(seed, streamNetwork<<8))
+	o.timers(r)
 	if r.IntN(2) == 0 {
 		o.Loss = []float64{0.01, 0.05, 0.2}[r.IntN(3)]
 	}
@@ -130,8 +140,37 @@ func Swarm(seed uint64) Options {
 	if o.Streams { // where one byte waits all behind it do
 		o.Loss, o.TailDelay = o.Loss/10, o.TailDelay/10
 	}
+	o.ThinkNanos *= int64(o.Depth) // deep queues make races, not load
+	if o.BatchBytes == 1 && o.TailBytes == 1 {
+		o.BatchNanos = min(o.BatchNanos, 200*microsecond) // else followers never keep up
+	}
+	o.Suspend = r.IntN(4) == 0
+	o.Step = o.Leases == 0 && r.IntN(2) == 0
+	o.thin(r)
 	return o
 }
+
+// timers draws how fast the nodes' clockwork runs, in the proportions that the
+// product allows.
+func (o *Options) timers(r *rand.Rand) {
+	o.product()
+	if r.IntN(3) == 0 {
+		return
+	}
+	o.TickNanos = []int64{5, 10, 20}[r.IntN(3)] * millisecond
+	o.ElectionTicks = 20 + r.IntN(41)
+	o.HeartbeatTicks = 1 + r.IntN(o.ElectionTicks/5)
+	o.LeaseNanos = o.electionNanos() * int64(30+r.IntN(51)) / 100
+}
+
+// product sets the timers that are not set to the product's.
+func (o *Options) product() {
+	if o.TickNanos == 0 {
+		o.TickNanos, o.ElectionTicks, o.HeartbeatTicks, o.LeaseNanos = 10*millisecond, 50, 5, 400*millisecond
+	}
+}
+
+func (o *Options) electionNanos() int64 { return int64(o.ElectionTicks) * o.TickNanos }
 
 // network draws how bytes travel, and how many requests.
 func (o *Options) network(r *rand.Rand) {
@@ -151,7 +190,7 @@ func (o *Options) clients(r *rand.Rand) {
 	o.Loyal = []int{0, 50, 90}[r.IntN(3)]
 	o.Roaming = []int{0, 30}[r.IntN(2)]
 	o.TimeoutNanos = []int64{500, 500, 4000}[r.IntN(3)] * millisecond
-	o.ThinkNanos = []int64{2, 20, 20}[r.IntN(3)] * millisecond
+	o.ThinkNanos = []int64{10, 30, 100}[r.IntN(3)] * millisecond
 	o.ValueBytes = 256
 	if o.SegmentBytes >= 256<<10 && r.IntN(4) == 0 {
 		o.ValueBytes = 30 << 10
@@ -172,7 +211,7 @@ func (o *Options) timing(r *rand.Rand) {
 		o.Hunt = 70
 	}
 	if o.Trap { // nothing is caught but by those who ask on both sides
-		o.Leases, o.Readers, o.Loyal, o.Roaming, o.ThinkNanos = 80, 50, 50, 30, 4*millisecond
+		o.Leases, o.Readers, o.Loyal, o.Roaming, o.ThinkNanos = 80, 50, 50, 30, 8*millisecond
 		o.Clients = max(o.Clients, 6)
 	}
 }

@@ -57,18 +57,22 @@ func (k *checker) quorum(n *node) error {
 	if !n.rep.Leading() || round != n.round {
 		n.round, n.heard = round, n.c.now
 	}
-	if n.rep.Leading() && n.behind() > 2*electionTicks*tickNanos*11/10 {
+	if n.rep.Leading() && n.behind() > 2*n.c.opt.electionNanos()*11/10 {
 		return fmt.Errorf("hanging disk: node %d leads, and its disk has not returned for %d ms", n.id, n.behind()/millisecond)
 	}
-	if n.c.now-n.heard > leaderless {
+	longest := leaderless * n.c.opt.electionNanos()
+	if n.c.opt.TailDelay > 0 { // it hears answers from long ago
+		longest += n.c.opt.TailFactor * millisecond
+	}
+	if n.c.now-n.heard > longest {
 		return fmt.Errorf("check quorum: node %d leads, and had no majority for %d ms", n.id, (n.c.now-n.heard)/millisecond)
 	}
 	return nil
 }
 
-// leaderless is how long a leader may be without a confirmed round: three times
-// what it takes to notice.
-const leaderless = 6 * electionTicks * tickNanos
+// leaderless is how many election timeouts a leader may be without a confirmed
+// round: three times what it takes to notice.
+const leaderless = 6
 
 func (k *checker) voted(n *node, term wire.Term, candidate wire.NodeID) error {
 	v := k.nodes[n.index].vote

@@ -70,6 +70,7 @@ type Cluster struct {
 
 // New builds a cluster that has not begun to run.
 func New(opt Options) *Cluster {
+	opt.product()
 	c := &Cluster{
 		opt:    opt,
 		faults: stream(opt.Seed, streamFaults),
@@ -120,7 +121,7 @@ func (c *Cluster) run() {
 	c.nextDiskFault()
 	c.replay()
 	if c.opt.Strand && !c.opt.Replay {
-		c.at(c.opt.LoadNanos-strandAfter, event{kind: evStrand})
+		c.at(c.opt.LoadNanos-strandAfter*c.opt.electionNanos(), event{kind: evStrand})
 	}
 	c.until(c.opt.LoadNanos)
 	if c.err != nil {
@@ -230,6 +231,9 @@ func (c *Cluster) deliver(e *event) {
 	if !n.up || e.life != 0 && e.life != n.life {
 		return
 	}
+	if n.paused > c.now && n.asleep && e.kind == evPeer {
+		return
+	}
 	if n.paused > c.now { // it will find all of this when it goes on
 		e.at = n.paused + c.clocks.Int64N(millisecond) // in no particular order
 		c.events.push(e)
@@ -243,7 +247,7 @@ func (c *Cluster) calm() {
 	c.quiet = true
 	c.net.calm()
 	for _, n := range c.nodes {
-		n.slow, n.paused = 1, 0
+		n.slow, n.paused = 1, c.now
 		n.fs.SetQuota(0)
 		c.repair(n)
 	}
@@ -277,7 +281,7 @@ func (c *Cluster) fault() {
 		c.trap()
 		return
 	}
-	switch c.faults.IntN(9) {
+	switch c.faults.IntN(11) {
 	case 0:
 		if c.opt.Kill {
 			c.crashSome(FaultKill)
@@ -288,7 +292,7 @@ func (c *Cluster) fault() {
 		}
 	case 2:
 		if c.opt.PowerAll {
-			c.crashAll(FaultPower)
+			c.crashAll()
 		}
 	case 3:
 		if c.opt.Partition {
@@ -302,7 +306,7 @@ func (c *Cluster) fault() {
 		}
 	case 6:
 		if c.opt.Pause {
-			c.pause()
+			c.pause(FaultPause)
 		}
 	case 7:
 		if c.opt.Flap {
@@ -312,17 +316,14 @@ func (c *Cluster) fault() {
 		if c.opt.FullDisk {
 			c.fillDisk()
 		}
-	}
-}
-
-// pause stops one process for a while, the leader more often than others.
-func (c *Cluster) pause() {
-	target := c.faults.IntN(len(c.nodes))
-	if lead := c.leaderNode(); lead >= 0 && c.faults.IntN(2) == 0 {
-		target = lead
-	}
-	if c.nodes[target].up {
-		c.strike(Fault{Kind: FaultPause, Node: target, Nanos: int64(c.faults.ExpFloat64() * float64(700*millisecond))})
+	case 9:
+		if c.opt.Suspend {
+			c.pause(FaultSuspend)
+		}
+	case 10:
+		if c.opt.Step {
+			c.step()
+		}
 	}
 }
 
@@ -336,22 +337,32 @@ func (c *Cluster) leaderNode() int {
 	return -1
 }
 
+// crashSome stops the leader, or any subset: each node by itself, seldom or as
+// often as not.
 func (c *Cluster) crashSome(kind FaultKind) {
 	if lead := c.leaderNode(); lead >= 0 && c.faults.IntN(3) == 0 {
 		c.stop(kind, lead, 300*millisecond)
 		return
 	}
+	odds := 2
+	if c.faults.IntN(3) > 0 {
+		odds = len(c.nodes)
+	}
 	for i, n := range c.nodes {
-		if n.up && c.faults.IntN(len(c.nodes)) == 0 {
+		if n.up && c.faults.IntN(odds) == 0 {
 			c.stop(kind, i, 300*millisecond)
 		}
 	}
 }
 
 // crashAll stops every running node at one moment and brings each back a little
-// later.
-func (c *Cluster) crashAll(kind FaultKind) {
+// later. Some are killed, if that is allowed, while the others lose power.
+func (c *Cluster) crashAll() {
 	for i, n := range c.nodes {
+		kind := FaultPower
+		if c.opt.Kill && c.faults.IntN(4) == 0 {
+			kind = FaultKill
+		}
 		if n.up {
 			c.stop(kind, i, 300*millisecond)
 		}

@@ -1,16 +1,11 @@
 package sim
 
 import (
-	"flag"
 	"os"
-	"reflect"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"testing"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "run only this seed, and print what it did")
 
 // TestMain lets the garbage collector wait longer: a run makes much garbage and
 // keeps little.
@@ -19,66 +14,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// seeds returns how many seeds a test runs: DNODETEST_SEEDS, or the default.
-func seeds(t *testing.T, usual int) uint64 {
-	s := os.Getenv("DNODETEST_SEEDS")
-	if s == "" {
-		return uint64(usual)
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		t.Fatalf("DNODETEST_SEEDS=%s is not a number of seeds", s)
-	}
-	return uint64(n)
-}
-
-// each runs a range of seeds, or the one that was asked for.
-func each(t *testing.T, usual int, options func(seed uint64) Options) (sum Stats) {
-	first, last := uint64(1), seeds(t, usual)
-	if *seedFlag != 0 {
-		first, last = *seedFlag, *seedFlag
-	}
-	for seed := first; seed <= last; seed++ {
-		stats, err := Run(options(seed))
-		if err != nil {
-			t.Fatalf("%v\nreplay: go test ./node/sim -run '^%s$' -seed %d\noptions: %+v\n%+v", err, t.Name(), seed, options(seed), stats)
-		}
-		sum.add(stats)
-	}
-	t.Logf("%d seeds: %+v", last-first+1, sum)
-	for what, count := range map[string]int{"elections": sum.Elections, "acknowledged writes": sum.Acked, "reads": sum.Reads} {
-		if count == 0 {
-			t.Errorf("no %s in any seed: the simulation tests nothing", what)
-		}
-	}
-	return sum
-}
-
-// add sums all counters.
-func (s *Stats) add(o Stats) {
-	addTo(reflect.ValueOf(s).Elem(), reflect.ValueOf(o))
-}
-
-func addTo(to, v reflect.Value) {
-	switch to.Kind() {
-	case reflect.Struct:
-		for i := range to.NumField() {
-			addTo(to.Field(i), v.Field(i))
-		}
-	case reflect.Array:
-		for i := range to.Len() {
-			addTo(to.Index(i), v.Index(i))
-		}
-	case reflect.Int:
-		to.SetInt(to.Int() + v.Int())
-	case reflect.Uint64:
-		to.SetUint(to.Uint() + v.Uint())
-	case reflect.Float64:
-		to.SetFloat(to.Float() + v.Float())
-	}
-}
-
-func TestSwarm(t *testing.T) { each(t, 120, Swarm) }
+func TestSwarm(t *testing.T) { each(t, shortly(20, 80), Swarm) }
 
 // powerLoss is the plainest form of the promise: three replicas under load, all
 // cut off from power at one moment, several times.
@@ -94,7 +30,7 @@ func powerLoss(seed uint64) Options {
 	}
 }
 
-func TestPowerLossOfAll(t *testing.T) { each(t, 150, powerLoss) }
+func TestPowerLossOfAll(t *testing.T) { each(t, shortly(20, 60), powerLoss) }
 
 // TestPowerLossNeedsSync runs the same on disks whose sync does nothing: if that
 // passes, the test above proves nothing.
@@ -113,11 +49,78 @@ func TestPowerLossNeedsSync(t *testing.T) {
 }
 
 func TestSameSeedSameRun(t *testing.T) {
-	for seed := range uint64(5) {
+	hashes := map[uint64]uint64{}
+	for seed := range uint64(4) {
 		a, errA := Run(Swarm(seed + 1))
 		b, errB := Run(Swarm(seed + 1))
 		if a != b || (errA == nil) != (errB == nil) {
 			t.Fatalf("seed %d:\n%+v\n%+v", seed+1, a, b)
+		}
+		if was := hashes[a.Hash]; was != 0 {
+			t.Fatalf("seeds %d and %d have the same hash", was, seed+1)
+		}
+		hashes[a.Hash] = seed + 1
+	}
+}
+
+// Every swarm has faults for 20 virtual seconds, but for those that shall have
+// few or none; sizes and timers vary, and stay in proportion.
+func TestSwarmsDiffer(t *testing.T) {
+	sizes, faults := map[int]int{}, map[int]int{}
+	for seed := range uint64(2000) {
+		o := Swarm(seed)
+		sizes[o.Nodes]++
+		on := 0
+		for _, c := range classes() {
+			if c.on(&o) {
+				on++
+			}
+		}
+		faults[min(on, 2)]++
+		if o.LoadNanos < 20*second || 4*o.HeartbeatTicks > o.ElectionTicks || 5*o.LeaseNanos > 4*o.electionNanos() || o.LeaseNanos <= 0 {
+			t.Fatalf("seed %d: %+v", seed, o)
+		}
+		if o.Step && o.Leases > 0 {
+			t.Fatalf("seed %d steps clocks that leases rely on", seed)
+		}
+	}
+	for size := 1; size <= 7; size++ {
+		if sizes[size] == 0 {
+			t.Errorf("no swarm of %d: %v", size, sizes)
+		}
+	}
+	if sizes[3]+sizes[5] < 1000 || faults[0] < 50 || faults[1] < 200 || faults[2] < 1400 {
+		t.Errorf("sizes %v, faults %v", sizes, faults)
+	}
+}
+
+// A defect that is planted is found, replayed by its seed, and shrunk to fewer
+// faults that still bring it about.
+func TestShrink(t *testing.T) {
+	var opt Options
+	var err error
+	for seed := uint64(1); seed <= 20 && (err == nil || !strings.Contains(err.Error(), "durability")); seed++ {
+		opt = powerLoss(seed)
+		opt.LyingDisk, opt.Kill, opt.Pause, opt.Partition, opt.Loss, opt.FaultNanos = true, true, true, true, 0.05, 100*millisecond
+		_, err = Run(opt)
+	}
+	if _, again := Run(opt); err == nil || again == nil || again.Error() != err.Error() {
+		t.Fatalf("on disks that do not sync: %v, and once more: %v", err, again)
+	}
+	tries := 0
+	small := Shrink(opt, func() bool { tries++; return tries < 300 })
+	_, still := Run(small.Options)
+	if still == nil || small.Err == nil || !strings.Contains(still.Error(), small.Err.Error()) {
+		t.Fatalf("shrunk, it fails with %v, not with %v", still, small.Err)
+	}
+	if n := len(small.Options.Faults); n == 0 || n > 2 || n >= small.Before || small.Options.Loss > 0 || small.Options.Clients > 2 {
+		t.Errorf("%d faults are left of %d, loss %v, %d clients", n, small.Before, small.Options.Loss, small.Options.Clients)
+	}
+	t.Log(small.String())
+	lines := strings.Join(eventLog(small.Options), "\n")
+	for _, want := range []string{"FAULT", "power", "becomes leader", "stores batch", "Append term", "client 0 is told", "starts, for the 2. time", still.Error()} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("the event log does not mention %q", want)
 		}
 	}
 }
@@ -157,7 +160,7 @@ func TestHeapOrder(t *testing.T) {
 
 // The list of faults that a run records replays it, event by event.
 func TestRecordReplays(t *testing.T) {
-	for seed := uint64(1); seed <= 8; seed++ {
+	for seed := uint64(1); seed <= 5; seed++ {
 		c := New(Swarm(seed))
 		c.run()
 		opt := Swarm(seed)

@@ -17,13 +17,13 @@ func (c *Cluster) strand() {
 	}
 	c.siege = c.opt.LoadNanos
 	c.strike(Fault{Kind: FaultHeal})
-	c.strike(Fault{Kind: FaultPause, Node: lead, Nanos: 1200 * millisecond})
+	c.strike(Fault{Kind: FaultPause, Node: lead, Nanos: c.opt.electionNanos() * 12 / 5})
 	c.armed = event{kind: evStrand}
 }
 
-// strandAfter is when, before the faults end, a node is stranded: soon enough for
-// an election, and too late for another to help it.
-const strandAfter = 3 * second
+// strandAfter is how many election timeouts before the faults end a node is
+// stranded: soon enough for an election, and too late for another to help it.
+const strandAfter = 6
 
 // campaigned is told of every node that asks for votes, before anything has left.
 func (c *Cluster) campaigned(n *node) {

@@ -59,8 +59,6 @@ func (c *Cluster) traceEvent(e *event) {
 		c.say(e.node, "disk has written")
 	case evRead:
 		c.say(e.node, "disk has read")
-	case evRestart:
-		c.say(e.node, "restarts")
 	}
 }
 

@@ -32,7 +32,7 @@ type check struct {
 const suiteSeconds = 120
 
 var checks = []check{
-	{name: "sim", pkg: "./node/sim", args: []string{"-test.run=^TestSwarm$"}, env: []string{"DNODETEST_SEEDS=1000000000"}, endless: true},
+	{name: "sim", pkg: "./node/sim", args: []string{"-test.run=^TestSwarm$", "-shrink=0"}, env: []string{"DNODETEST_SEEDS=1000000000"}, endless: true},
 	{name: "wal", pkg: "./wal"},
 	{name: "raft", pkg: "./node/raft"},
 	{name: "replica", pkg: "./node/replica"},

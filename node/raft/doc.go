@@ -80,6 +80,8 @@
 //   - A follower whose memory is full lets go of entries that are durable and not applied, as a
 //     restart would. Refusing new ones until more is committed was rejected: a leader commits
 //     what earlier ones left behind only with an entry of its own term, which comes after it.
+//   - A sole voter leads on while its disk hangs. Stepping down like others was rejected: it made
+//     way for nobody, and a write under a sync of more than half a second ended as unknown.
 //   - A damaged log is not this package's to find: entries are verified when they come in.
 //
 // # Sources

@@ -209,9 +209,9 @@ func (r *Raft) Resign() {
 }
 
 // tickLeader starts rounds, and steps down from a disk that hangs or a quorum
-// that is silent.
+// that is silent. A sole voter has nobody to make way for.
 func (r *Raft) tickLeader() {
-	if r.diskStalled() {
+	if r.diskStalled() && !r.soleVoter() {
 		r.becomeFollower(r.term, 0)
 		return
 	}
@@ -411,7 +411,8 @@ func (r *Raft) Ready(rd *Ready) {
 }
 
 // diskStalled reports whether the oldest unsynced batch is older than an
-// election timeout. Such a node does not lead, campaign or vote.
+// election timeout. Such a node does not campaign or vote, nor lead if somebody
+// else could.
 func (r *Raft) diskStalled() bool {
 	return len(r.log.batches) > 0 && r.ticks-r.log.batches[0].tick > uint64(r.cfg.ElectionTicks)
 }

@@ -120,10 +120,8 @@ func (o *ordeal) leader(after wire.Term) (*clusterNode, wire.Term) {
 }
 
 func (o *ordeal) signal(n *clusterNode, s syscall.Signal) {
-	select {
-	case <-n.done:
+	if n.ended() {
 		o.t.Errorf("%s has ended by itself", n.name)
-	default:
 	}
 	if err := n.cmd.Process.Signal(s); err != nil {
 		o.t.Errorf("cannot send %v to %s: %v", s, n.name, err)
@@ -257,10 +255,8 @@ func (o *ordeal) agreed(limit time.Duration) (wire.Index, error) {
 // ended names a node that has ended by itself.
 func (o *ordeal) ended() error {
 	for _, n := range o.c.nodes {
-		select {
-		case <-n.done:
+		if n.ended() {
 			return fmt.Errorf("%s has ended by itself: %s", n.name, tail(n.err.String(), 1000))
-		default:
 		}
 	}
 	return nil

@@ -104,6 +104,16 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// ended reports whether the process is no more.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // wait returns the exit code, or fails the test when the process is late.
 func (p *process) wait(t *testing.T, limit time.Duration) int {
 	t.Helper()

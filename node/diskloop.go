@@ -273,7 +273,9 @@ func (d *diskLoop) turn() {
 	if c.Seq != 0 || len(d.answers) > 0 {
 		d.done(c, d.answers)
 	}
-	if d.mine.identity != nil {
+	// Not before the entry that says so is on the disk: a start that finds a cluster
+	// named and no configuration takes it that files were lost.
+	if d.mine.identity != nil && d.stuck == nil && d.disk.Err() == nil {
 		if err := d.recordCluster(d.mine.identity); err != nil {
 			d.log.Error("cannot record the cluster; the next start will", "event", "identity.failed", "err", err)
 		}
@@ -310,7 +312,9 @@ func (d *diskLoop) read() {
 // bounded.
 func (d *diskLoop) take() {
 	var stuck []replica.Store
+	var identity *wal.Identity
 	if d.stuck != nil {
+		identity = d.mine.identity
 		stuck = slices.Clone(d.mine.stores)
 		for i := range stuck {
 			stuck[i].Append = slices.Clone(stuck[i].Append)
@@ -323,6 +327,7 @@ func (d *diskLoop) take() {
 	if len(stuck) > 0 {
 		d.mine.stores = append(stuck, d.mine.stores...)
 	}
+	d.mine.identity = cmp.Or(d.mine.identity, identity)
 }
 
 // noteRead counts a read and says when they begin to fail: a member that waits

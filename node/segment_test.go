@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/dnode-engine/dnode/node/replica"
 	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/crashfs"
 	"github.com/dnode-engine/dnode/wal/osfs"
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -230,3 +232,47 @@ func TestRotationWaitsForDescriptors(t *testing.T) {
 		t.Error("the disk is called full")
 	}
 }
+
+// The identity file names the cluster only once the entries before it are on the
+// disk: a node killed between the two would refuse to start for ever.
+func TestClusterIsRecordedBehindItsEntry(t *testing.T) {
+	f := func(fail crashfs.Rule, later bool) {
+		t.Helper()
+		fs, opt := crashfs.New(), wal.Options{SegmentBytes: 16 << 10}
+		if err := wal.SaveIdentity(fs, wal.Identity{Name: "n1"}); err != nil {
+			t.Fatal(err)
+		}
+		store, _, _, err := wal.OpenStore(fs, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDiskLoop(unlocked{fs}, opt, slog.New(slog.DiscardHandler), store)
+		d.done = func(replica.Completion, []replica.ReadDone) {}
+		recorded := func() bool {
+			id, err := wal.LoadIdentity(fs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !id.Cluster.IsZero()
+		}
+		fs.Inject(fail)
+		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryConfig, Index: 1, Term: 1}, nil, make([]byte, 8))
+		d.enqueue(&replica.Store{Seq: 1, Append: [][]byte{e}, Last: 1}, nil)
+		d.saveIdentity(wire.ClusterID{1}, 1)
+		d.turn()
+		if recorded() {
+			t.Errorf("%v: recorded, though the entry was not written", fail.Err)
+		}
+		d.retry()
+		if recorded() != later {
+			t.Errorf("%v: recorded later: %v", fail.Err, !later)
+		}
+	}
+	f(crashfs.Rule{Op: crashfs.OpWrite, Name: ".seg", Err: wal.ErrNoSpace}, true)
+	f(crashfs.Rule{Op: crashfs.OpSync, Name: ".seg", Err: errBroken}, false)
+}
+
+// unlocked is a file system that nobody has to release.
+type unlocked struct{ wal.FS }
+
+func (unlocked) Close() error { return nil }

@@ -133,8 +133,7 @@ func (c *Cluster) strikeDisk(f *Fault) {
 	case FaultRot:
 		n.decay(r)
 	case FaultSpoil:
-		name, bound := n.anyFile(r, true)
-		_ = n.fs.Spoil(name, r.Int64N(max(1, bound))) // of a file that is not there yet: nothing
+		n.spoil(r)
 	case FaultStray:
 		n.loseWrite(r)
 	case FaultVote:
@@ -204,7 +203,10 @@ func (n *node) anyFile(r *rand.Rand, unread bool) (name string, bound int64) {
 		if r.IntN(2) == 0 {
 			i = active
 		}
-		if i == active && !unread {
+		if i == active && unread {
+			return names[i], min(n.fs.Floor(names[i])+4096, n.c.opt.SegmentBytes)
+		}
+		if i == active {
 			return names[i], n.fs.Floor(names[i])
 		}
 		name = names[i]
@@ -236,6 +238,17 @@ func (n *node) decay(r *rand.Rand) {
 		return
 	}
 	n.flip(name, off, 1<<r.IntN(8))
+}
+
+// spoil makes one sector unreadable, or a stretch of them.
+func (n *node) spoil(r *rand.Rand) {
+	name, bound := n.anyFile(r, true)
+	off, count := r.Int64N(max(1, bound)), []int64{1, 1, 100}[r.IntN(3)]
+	for end := off + count*crashfs.SectorBytes; off < min(end, bound); off += crashfs.SectorBytes {
+		if n.fs.Spoil(name, off) != nil { // it is not there yet
+			return
+		}
+	}
 }
 
 func (n *node) flip(name string, off int64, mask byte) {

@@ -75,3 +75,20 @@ func TestSecretFaults(t *testing.T) {
 	f(DiskFaults{Vote: true}, "liveness: no leader")
 	f(DiskFaults{Wipe: true}, "durability")
 }
+
+// A leader that cannot read what a member lacks goes on, and so does the member
+// behind it: it asks again, and catches up when another leads.
+func TestUnreadableWhileRunning(t *testing.T) {
+	sum := each(t, 8, func(seed uint64) Options {
+		o := powerLoss(seed)
+		o.TailBytes, o.ThinkNanos, o.Replay = 1, 4*millisecond, true
+		o.Faults = []Fault{{At: second, Kind: FaultKill, Node: 1, Nanos: 1500 * millisecond}, {At: 3 * second, Kind: FaultKill, Node: 2, Nanos: second}}
+		for i := range int64(40) { // the atlas lets the first one through that finds its target
+			o.Faults = append(o.Faults, Fault{At: 2*second + i, Kind: FaultSpoil, Node: 0, Seed: seed*100 + uint64(i)})
+		}
+		return o
+	})
+	if sum.Disk.Unreadable == 0 {
+		t.Error("nothing unreadable was read in any seed")
+	}
+}

@@ -57,7 +57,7 @@ func (k *checker) quorum(n *node) error {
 	if !n.rep.Leading() || round != n.round {
 		n.round, n.heard = round, n.c.now
 	}
-	if n.rep.Leading() && n.behind() > 2*n.c.opt.electionNanos()*11/10 {
+	if len(n.c.nodes) > 1 && n.rep.Leading() && n.behind() > 2*n.c.opt.electionNanos()*11/10 {
 		return fmt.Errorf("hanging disk: node %d leads, and its disk has not returned for %d ms", n.id, n.behind()/millisecond)
 	}
 	longest := leaderless * n.c.opt.electionNanos()

@@ -98,3 +98,27 @@ func TestNoSpaceForAVote(t *testing.T) {
 		}
 	}
 }
+
+// What attests the last whole group can be a mark in the torn tail behind it. The
+// tail is cut, and the group must not be left with nothing that speaks for it: rot
+// in it would be taken for a torn write at the start after.
+func TestCutTailLeavesAttestation(t *testing.T) {
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, small)
+	must(t, l.Append(runs(entries(1, 3, 1, 50))))
+	must(t, l.Sync())
+	must(t, l.Append(runs(entries(4, 6, 1, 300))))
+	must(t, l.Sync())
+	b := fs.Bytes("wal/00000001.seg")
+	clear(b[1024:1536]) // within the second group; its mark is whole
+	fs.SetBytes("wal/00000001.seg", b)
+	_, rec := mustOpen(t, fs, small)
+	if rec.Last != 3 || rec.Cut == nil {
+		t.Fatalf("recovered %+v", rec)
+	}
+	must(t, fs.Flip("wal/00000001.seg", 600, 1))
+	var c *wal.CorruptError
+	if _, _, err := wal.Open(fs, small); !errors.As(err, &c) {
+		t.Fatalf("rot in a group that was durable: %v", err)
+	}
+}

@@ -34,6 +34,7 @@ type recovery struct {
 
 	attested  place   // highest place that something valid says was durable
 	lastGroup place   // end of the last valid group
+	stays     bool    // what attests it is a valid record, and not the tail to be cut
 	ends      []int64 // where the valid records of numbers[i] end
 	pending   []ConfigEntry
 }
@@ -72,6 +73,7 @@ func (r *recovery) open() error {
 	if err != nil {
 		return err
 	}
+	r.stays = !r.attested.less(r.lastGroup)
 	if err := r.judge(active, fault); err != nil {
 		return err
 	}

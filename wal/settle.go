@@ -119,7 +119,7 @@ func (r *recovery) settle(active int) error {
 		return err
 	}
 	l.synced = l.end()
-	l.attested = !r.attested.less(r.lastGroup)
+	l.attested = r.stays
 	if active+1 < len(r.numbers) {
 		l.spare = r.numbers[len(r.numbers)-1]
 	}

@@ -318,6 +318,34 @@ func TestNoFilesPasses(t *testing.T) {
 	f(crashfs.OpCreate, "identity.tmp")
 }
 
+// A sync that fails for want of space, or of a descriptor for the folder, is a
+// failed sync: the fence does not pass, and nobody is told that all is well.
+func TestFencePassesNever(t *testing.T) {
+	for _, why := range []error{wal.ErrNoSpace, wal.ErrNoFiles} {
+		begin := func(rule crashfs.Rule) (*crashfs.FS, *wal.Log) {
+			t.Helper()
+			fs := crashfs.New()
+			l, _ := mustOpen(t, fs, small)
+			must(t, l.Append(runs(entries(1, 3, 1, 50))))
+			rule.Err = why
+			fs.Inject(rule)
+			return fs, l
+		}
+		_, l := begin(crashfs.Rule{Op: crashfs.OpSyncDir, Name: "wal"})
+		if err := l.Append(runs(entries(4, 9, 1, 900))); !errors.Is(err, wal.ErrFenced) || wal.Passes(err) {
+			t.Errorf("%v for a folder's sync: %v, passes: %v", why, err, wal.Passes(err))
+		}
+		_, l = begin(crashfs.Rule{Op: crashfs.OpSync, Name: ".seg"})
+		if err := l.Close(); err == nil {
+			t.Errorf("%v for the sync of a log that is closed, and nothing is said", why)
+		}
+		fs, _ := begin(crashfs.Rule{Op: crashfs.OpSync, Name: ".seg", Skip: 1})
+		if _, _, err := wal.Open(fs, small); err == nil {
+			t.Errorf("%v for the sync of the seal that a start writes, and nothing is said", why)
+		}
+	}
+}
+
 // The shell's segment comes too late, twice, or not at all.
 func TestPreparedSegments(t *testing.T) {
 	fs := crashfs.New()

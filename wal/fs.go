@@ -84,8 +84,11 @@ var (
 )
 
 // Passes reports whether a failed call has changed nothing that matters and may
-// be made again when there is room, or a descriptor.
-func Passes(err error) bool { return errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoFiles) }
+// be made again when there is room, or a descriptor. A fence never passes,
+// whatever has led to it.
+func Passes(err error) bool {
+	return (errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoFiles)) && !errors.Is(err, ErrFenced)
+}
 
 // CorruptError reports damage to data that was known to be durable. Nothing
 // was changed on the disk.

@@ -127,7 +127,7 @@ func (r *recovery) settle(active int) error {
 		return err
 	}
 	// What was found is on the disk now: say so there.
-	if err := l.attest(sealIdle); err != nil && !errors.Is(err, ErrNoSpace) {
+	if err := l.attest(sealIdle); err != nil && !Passes(err) {
 		return err
 	}
 	return nil

@@ -227,7 +227,7 @@ func (m *moment) image(c *chooser) *FS {
 
 // count returns how many images there are, or the largest number.
 func (m *moment) count() uint64 {
-	if len(m.fs.pending) > 16 {
+	if len(m.fs.pending) > 10 {
 		return ^uint64(0)
 	}
 	total := uint64(0)

@@ -118,6 +118,24 @@ var replicaMutants = []mutant{
 `}},
 	},
 	{
+		name: "unapplied-unbounded", class: "own", by: "replica", breaks: "writes that wait to be applied have no bound",
+		edits: []edit{{requestGo, `if r.owed > 0 && r.owed+q.size > r.cfg.Raft.MaxUncommittedBytes {`, `if r.owed < 0 && r.owed+q.size > r.cfg.Raft.MaxUncommittedBytes {`}},
+	},
+	{
+		name: "reads-unbounded", class: "own", by: "replica", breaks: "reads that wait for a round have no bound",
+		edits: []edit{{requestGo, `case r.reads.len() >= maxReads || r.queries.len()+len(query) > maxQueryBytes:`, `case r.reads.len() >= 1<<30:`}},
+	},
+	{
+		name: "replies-unbounded", class: "own", by: "replica", breaks: "the replies of one batch have no bound",
+		edits: []edit{{replicaGo, `return len(r.out) > r.maxOut()`, `return len(r.out) > 1<<30`}},
+	},
+	{
+		name: "hash-forgets-deletes", class: "own", by: "kv", breaks: "the state hash does not change with a delete",
+		edits: []edit{{storeGo, `	if ok {
+		s.hash -= s.drop(r.slab, r.off)`, `	if ok {
+		s.drop(r.slab, r.off)`}},
+	},
+	{
 		name: "full-disk-takes-puts", class: "W6", by: "replica", breaks: "while the disk is full all writes are taken",
 		edits: []edit{{requestGo, `if r.full && !frees {`, `if r.full && !frees && q.size < 0 {`}},
 	},

@@ -121,6 +121,10 @@ var replicationMutants = []mutant{
 		edits: []edit{{raftGo, `} else if len(r.waiting) < maxWaiting {`, `} else if len(r.waiting) < 1<<30 {`}},
 	},
 	{
+		name: "follower-unbounded", class: "own", by: "raft", breaks: "a follower whose disk hangs takes entries without bound",
+		edits: []edit{{followGo, `if in.from > r.log.last && r.crowded() {`, `if in.from > r.log.last && r.crowded() && in.last == 0 {`}},
+	},
+	{
 		name: "time-goes-back", class: "W12", by: "sim", breaks: "a new leader's first entry carries its own time, not at least the log's",
 		edits: []edit{{raftGo, `max(r.stamp, r.log.time())`, `r.stamp`}},
 	},

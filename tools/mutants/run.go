@@ -146,7 +146,7 @@ func (r *runner) run(c *check, bin string) verdict {
 	if c.endless {
 		seconds = max(int(r.budget/time.Second), 1)
 	}
-	args := []string{"-c", fmt.Sprintf(`ulimit -t %d; exec "$0" "$@"`, seconds), bin, "-test.timeout=" + (time.Duration(seconds) * 20 * time.Second).String()}
+	args := []string{"-c", fmt.Sprintf(`ulimit -t %d; exec "$0" "$@"`, seconds), bin, "-test.failfast", "-test.timeout=" + (time.Duration(seconds) * 20 * time.Second).String()}
 	cmd := exec.CommandContext(r.ctx, "sh", append(args, c.args...)...)
 	cmd.Dir = filepath.Join(r.root, filepath.FromSlash(strings.TrimPrefix(c.pkg, "./")))
 	cmd.Env = append(os.Environ(), c.env...)
@@ -154,8 +154,12 @@ func (r *runner) run(c *check, bin string) verdict {
 	if cmd.ProcessState == nil {
 		return verdict{Outcome: broken, Detail: fmt.Sprintf("cannot run: %v", err)}
 	}
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	v := read(c, string(out), ending(cmd.ProcessState))
-	v.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if ending(cmd.ProcessState) == outOfTime && cpu < time.Duration(seconds)*time.Second*3/4 {
+		v = verdict{Outcome: broken, Detail: "something else has killed it"} // or memory was short
+	}
+	v.CPU = cpu
 	return v
 }
 

@@ -34,6 +34,7 @@ const (
 	FaultLag                      // Links take Nanos longer
 	FaultMend                     // Links are whole again
 	FaultHeal                     // all links are whole again
+	FaultHush                     // clients only read for Nanos
 	FaultReset                    // the connection of client To to Node breaks; Seed chooses who learns of it late
 	FaultIO                       // a call on Node's disk fails, chosen by Seed; if that fences it, it is restarted after Nanos
 	FaultHang                     // Node's disk returns nothing for Nanos; then it does, or Node is restarted
@@ -50,7 +51,7 @@ const (
 )
 
 func (k FaultKind) String() string {
-	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "suspend", "step", "?"}[min(k, FaultKinds)]
+	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "hush", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "suspend", "step", "?"}[min(k, FaultKinds)]
 }
 
 func (f Fault) String() string {
@@ -143,6 +144,8 @@ func (c *Cluster) strike(f Fault) {
 		c.net.mended()
 	case FaultHeal:
 		c.net.heal()
+	case FaultHush:
+		c.load.hushed = c.now + f.Nanos
 	case FaultReset:
 		c.net.reset(c.net.get(c.load.clients[f.To].lines[f.Node].conn), f.Seed)
 	default:

@@ -35,6 +35,7 @@ type load struct {
 	keys    []string
 	// readOnly is the very end: each client asks until one read was answered.
 	readOnly bool
+	hushed   int64 // until then nobody writes
 
 	arena     []byte // what the history refers to
 	body, out []byte // of the request that is being sent
@@ -112,7 +113,7 @@ func (l *load) next(cl *simClient, slot int) {
 // draw makes up an operation.
 func (l *load) draw(cl *simClient) Op {
 	op := Op{Client: cl.index, Key: l.keys[l.rand.IntN(len(l.keys))], Call: l.c.now}
-	if l.readOnly || cl.reader || l.rand.IntN(100) < l.c.opt.Reads {
+	if l.readOnly || cl.reader || l.c.now < l.hushed || l.rand.IntN(100) < l.c.opt.Reads {
 		op.Read, op.Level = true, wire.Linearizable
 		if !l.readOnly && (cl.lease || l.rand.IntN(100) < l.c.opt.Leases) {
 			op.Level = wire.Lease

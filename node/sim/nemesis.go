@@ -75,6 +75,7 @@ func (c *Cluster) trap() {
 	deaf := (lead + 1 + c.faults.IntN(c.opt.Nodes-1)) % c.opt.Nodes
 	c.strike(Fault{Kind: FaultHeal})
 	c.strike(Fault{Kind: FaultCut, Links: link(lead, deaf) | link(deaf, lead)})
+	c.strike(Fault{Kind: FaultHush, Nanos: 2 * second}) // what it misses, it would not be elected without
 	e.from = deaf
 	c.armed = e
 }
@@ -93,6 +94,7 @@ func (c *Cluster) snap(e *event) {
 	if c.quiet || c.now > c.siege || !lead.up || lead.life != e.life || !lead.rep.Leading() {
 		return
 	}
+	c.strike(Fault{Kind: FaultHush})
 	c.isolate(func(i int) bool { return i == e.node }, false)
 	for _, n := range c.nodes {
 		if !e.up && n.up && n.index != e.node && n.index != e.from {

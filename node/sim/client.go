@@ -18,7 +18,8 @@ type simClient struct {
 	any     int // the node that stale reads are asked of
 	lines   []line
 	flights []flight
-	last    uint64 // request id
+	seen    []wire.Item // by key, what the last answered get said
+	last    uint64      // request id
 	turn    uint64
 	loyal   bool // asks on where it is not answered
 	reader  bool // never writes: a leader that is cut off does not keep it waiting
@@ -215,12 +216,29 @@ func (l *load) answered(cl *simClient, slot int, f wire.Frame) {
 		return
 	}
 	op.Return, op.Acked, op.Revision, op.Result = l.c.now, true, rev, l.keep(result)
-	if op.Read {
-		l.c.stats.Reads++
-	} else {
-		l.c.stats.Acked++
+	if err := l.learn(cl, op); err != nil {
+		l.c.fail(fmt.Errorf("client %d is answered with %w", cl.index, err))
 	}
+	l.count(op)
 	l.finish(cl, slot)
+}
+
+func (l *load) count(op *Op) {
+	st := &l.c.stats
+	switch {
+	case !op.Read:
+		st.Acked++
+		if wire.Op(op.Command[0]) == wire.OpBatch {
+			st.Batches++
+		}
+		return
+	case op.Scan:
+		st.Scans++
+	}
+	if op.Level == wire.Stale {
+		st.Stales++
+	}
+	st.Reads++
 }
 
 // refused takes a node's refusal.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/dnode-engine/dnode/client"
+	"github.com/dnode-engine/dnode/wire"
 )
 
 // A client that breaks one of the rules of client.Decide is caught.
@@ -79,4 +80,36 @@ func deaf(seed uint64) Options {
 	o.LoadNanos, o.FaultNanos, o.TimeoutNanos = 12*second, 700*millisecond, 6*second
 	o.Loyal = 100
 	return o
+}
+
+// An answer to a get or a scan, at any level, that is wrong in one bit is caught.
+func TestWrongAnswer(t *testing.T) {
+	opt := lossy(1)
+	opt.Mixed, opt.Scans, opt.Stales, opt.Leases = true, 50, 30, 30
+	c := New(opt)
+	if c.run(); c.err != nil {
+		t.Fatal(c.err)
+	}
+	type kind struct {
+		scan  bool
+		level wire.Consistency
+	}
+	tried := map[kind]bool{}
+	for i := range c.load.history {
+		op := &c.load.history[i]
+		of := kind{op.Scan, op.Level}
+		if !op.Read || !op.Acked || len(op.Result) < 8 || tried[of] {
+			continue
+		}
+		tried[of] = true
+		at := len(op.Result) / 2
+		op.Result[at] ^= 1
+		if err := c.check.final(c); err == nil || !strings.Contains(err.Error(), "linearizability") {
+			t.Errorf("a wrong answer to %+v: %v", op, err)
+		}
+		op.Result[at] ^= 1
+	}
+	if len(tried) != 6 {
+		t.Errorf("%d kinds of reads were answered, want gets and scans at three levels", len(tried))
+	}
 }

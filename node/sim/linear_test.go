@@ -77,7 +77,7 @@ func operations(t *testing.T, c *Cluster) []porcupine.Operation {
 	logged := unclaimed(t, c)
 	for _, h := range c.load.history {
 		applied, carriedOut := logged[string(h.Command)]
-		if h.Failed || !h.Acked && (h.Read || !carriedOut) {
+		if h.Failed || h.Level == wire.Stale || !h.Acked && (h.Read || !carriedOut) {
 			continue
 		}
 		p := porcupine.Operation{ClientId: h.Client, Call: h.Call, Return: h.Return}
@@ -142,7 +142,7 @@ func TestLinearizable(t *testing.T) {
 	caught := 0
 	for seed := uint64(1); seed <= seeds(t, 40); seed++ {
 		opt := Swarm(seed)
-		opt.Keys, opt.Depth = opt.Keys+4, 1
+		opt.Keys, opt.Depth, opt.Mixed, opt.Scans = opt.Keys+4, 1, false, 0
 		opt.Beyond = false // where nobody may be left who knows the whole log
 		c := New(opt)
 		c.run()

@@ -12,10 +12,11 @@ import (
 type Op struct {
 	Client  int
 	Read    bool
+	Scan    bool             // a read of a range
 	Level   wire.Consistency // of a read
-	Key     string
-	Query   []byte // reads: as sent
-	Command []byte // writes: as sent
+	Key     string           // or the first that comes to mind: the command or the query has them all
+	Query   []byte           // reads: as sent
+	Command []byte           // writes: as sent
 	Call    int64
 	Return  int64 // zero: never answered
 	// Outcome of a write: exactly one of Acked, Failed or neither (unknown).
@@ -23,6 +24,8 @@ type Op struct {
 	Failed   bool // certainly not carried out
 	Revision wire.Index
 	Result   []byte
+
+	place int // of Key in load.keys
 }
 
 // load is the clients.
@@ -44,13 +47,14 @@ type load struct {
 func newLoad(c *Cluster) *load {
 	l := &load{c: c, rand: stream(c.opt.Seed, streamLoad), decide: client.Decide, clients: make([]simClient, c.opt.Clients)}
 	for i := range c.opt.Keys {
-		l.keys = append(l.keys, fmt.Sprintf("k%d", i))
+		l.keys = append(l.keys, fmt.Sprintf("k%03d", i)) // sorted
 	}
 	for i := range l.clients {
 		cl := &l.clients[i]
 		*cl = simClient{
 			index: i, home: l.rand.IntN(c.opt.Nodes), any: l.rand.IntN(c.opt.Nodes),
 			lines: make([]line, c.opt.Nodes), flights: make([]flight, max(c.opt.Depth, 1)),
+			seen: make([]wire.Item, c.opt.Keys),
 		}
 		cl.loyal = l.rand.IntN(100) < c.opt.Loyal
 		cl.reader = i > 0 && l.rand.IntN(100) < c.opt.Readers
@@ -110,21 +114,6 @@ func (l *load) next(cl *simClient, slot int) {
 	l.c.at(l.c.opt.TimeoutNanos, event{kind: evTimeout, client: cl.index, read: slot, op: cl.last})
 }
 
-// draw makes up an operation.
-func (l *load) draw(cl *simClient) Op {
-	op := Op{Client: cl.index, Key: l.keys[l.rand.IntN(len(l.keys))], Call: l.c.now}
-	if l.readOnly || cl.reader || l.c.now < l.hushed || l.rand.IntN(100) < l.c.opt.Reads {
-		op.Read, op.Level = true, wire.Linearizable
-		if !l.readOnly && (cl.lease || l.rand.IntN(100) < l.c.opt.Leases) {
-			op.Level = wire.Lease
-		}
-		op.Query = l.keep(wire.AppendGet(l.body[:0], []byte(op.Key)))
-		return op
-	}
-	op.Command = l.command([]byte(op.Key), fmt.Appendf(nil, "%d-%d", cl.index, cl.last))
-	return op
-}
-
 // keep copies bytes to where the history may refer to them.
 func (l *load) keep(b []byte) []byte {
 	if len(l.arena)+len(b) > cap(l.arena) {
@@ -133,32 +122,6 @@ func (l *load) keep(b []byte) []byte {
 	at := len(l.arena)
 	l.arena = append(l.arena, b...)
 	return l.arena[at:len(l.arena):len(l.arena)]
-}
-
-// command draws a write: mostly puts.
-func (l *load) command(key, unique []byte) []byte {
-	switch l.rand.IntN(7) {
-	case 0:
-		return deletion(key, unique)
-	case 1:
-		return wire.AppendCAS(nil, wire.Command{Mode: wire.CASAbsent, Key: key, Expected: nil, Value: unique})
-	}
-	size := l.rand.IntN(l.c.opt.ValueBytes)
-	if l.c.opt.ValueBytes > 4096 && l.rand.IntN(8) > 0 {
-		size %= 256
-	}
-	for len(unique) < size {
-		unique = append(unique, "................................"...)
-	}
-	return wire.AppendPut(nil, key, unique)
-}
-
-// deletion is a batch that deletes a key, and another that never was: so no two
-// commands of a history are the same.
-func deletion(key, unique []byte) []byte {
-	b := wire.AppendBatchHeader(nil, 2)
-	b = wire.AppendBatchItem(b, wire.AppendDelete(nil, key))
-	return wire.AppendBatchItem(b, wire.AppendDelete(nil, unique))
 }
 
 // nodeAt returns the node that takes clients at the given address, or -1.

@@ -68,8 +68,14 @@ type Options struct {
 	Replay bool
 	Faults []Fault
 
-	Reads   int // share of reads among operations, in percent
-	Leases  int // share of lease reads among reads, in percent
+	Reads  int // share of reads among operations, in percent
+	Leases int // share of lease reads among reads, in percent
+	Stales int // share of stale reads among reads, in percent
+	Scans  int // share of scans among reads, in percent
+	Hot    int // share of operations, in percent, that all go to one key
+	// Mixed adds batches over several keys and compare-and-sets with what was
+	// read before to the writes.
+	Mixed   bool
 	Readers int // share of clients that never write, in percent
 	// Loyal is the share of clients, in percent, that go on asking a node that
 	// does not answer.
@@ -172,7 +178,7 @@ func (o *Options) product() {
 
 func (o *Options) electionNanos() int64 { return int64(o.ElectionTicks) * o.TickNanos }
 
-// network draws how bytes travel, and how many requests.
+// network draws how bytes travel, and what is asked.
 func (o *Options) network(r *rand.Rand) {
 	o.Streams = r.IntN(3) > 0
 	o.Chop = []int{0, 5, 60}[r.IntN(3)]
@@ -180,6 +186,13 @@ func (o *Options) network(r *rand.Rand) {
 	o.Depth = []int{1, 1, 4, 16}[r.IntN(4)]
 	o.ConnRequests = []int{0, 1, 3}[r.IntN(3)]
 	o.ConnBytes = []int{0, 64 << 10}[r.IntN(2)]
+	o.Mixed = r.IntN(2) == 0
+	o.Stales = []int{0, 20}[r.IntN(2)]
+	o.Scans = []int{0, 10, 50}[r.IntN(3)]
+	o.Hot = []int{0, 0, 50}[r.IntN(3)]
+	if r.IntN(4) == 0 {
+		o.Keys = 100
+	}
 }
 
 // clients draws how the load behaves.

@@ -16,6 +16,9 @@ type Stats struct {
 	Elections    int             // leaders elected
 	Acked        int             // writes answered
 	Reads        int             // reads answered
+	Scans        int             // of these, scans
+	Stales       int             // of these, at stale level
+	Batches      int             // writes answered that were several commands
 	Unknown      int             // writes whose outcome the client does not know
 	Refused      int             // requests certainly not carried out
 	Faults       [FaultKinds]int // carried out, by kind

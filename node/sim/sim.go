@@ -158,7 +158,7 @@ func (c *Cluster) settle() {
 func (c *Cluster) until(end int64) {
 	for c.err == nil {
 		if at, ok := c.events.next(); !ok || at > end {
-			return
+			break
 		}
 		e := c.events.pop()
 		c.now = e.at
@@ -169,6 +169,9 @@ func (c *Cluster) until(end int64) {
 				return
 			}
 		}
+	}
+	if c.err == nil {
+		c.now = max(c.now, end) // whatever happened last
 	}
 }
 

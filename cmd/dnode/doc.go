@@ -29,4 +29,9 @@
 //
 // 2026-11-23: GOMAXPROCS 1 is raised to 2 here and not in the library: with one
 // P a wake-up waits for whatever runs, and the process belongs to us only here.
+//
+// 2026-11-23: the tests on failing disks run builds with small segments and, to
+// prove that they notice, builds that do not sync, both made with go build
+// -overlay. Rejected: a flag or a variable that switches syncs off, in what users
+// run.
 package main

@@ -43,53 +43,64 @@ func misfortunes() []misfortune {
 	return all
 }
 
-// A node that founds itself is killed at one of its system calls, or that call
-// fails; then the power goes. It starts again without help, with everything that
-// it has acknowledged.
+// A node is killed at one of its system calls, or that call fails, from the
+// founding of its cluster on; then the power goes for all. All start again
+// without help, with everything that was acknowledged.
 //
-// DNODETEST_CYCLES=126 is the full form.
+// DNODETEST_CYCLES=126 is the full form, for a cluster of one and one of three.
 func TestPowerCutAtCalls(t *testing.T) {
-	disk := mountSmall(t, 512<<20)
 	small := buildMutant(t, smallSegments)
-	all, hit, acked := misfortunes(), 0, uint64(0)
-	all = all[:min(len(all), cyclesWanted(t))]
-	for i, m := range all {
-		c := &cluster{t: t, binary: small}
-		ports := freePorts(t, 2)
-		n := &clusterNode{name: "n1", dir: filepath.Join(disk.dir, fmt.Sprint("n", i)), client: ports[0], peer: ports[1]}
-		c.nodes = []*clusterNode{n}
-		writes, came := c.suffer(disk, m)
-		if came {
-			hit++
-			acked += writes
+	for _, nodes := range []int{1, 3} {
+		disk := mountSmall(t, 1<<30)
+		all, hit, acked := misfortunes(), 0, uint64(0)
+		all = all[:min(len(all), cyclesWanted(t))]
+		for i, m := range all {
+			c := &cluster{t: t, binary: small}
+			ports := freePorts(t, 2*nodes)
+			at := filepath.Join(disk.dir, fmt.Sprint(i))
+			for k := range nodes {
+				name := fmt.Sprintf("n%d", k+1)
+				c.nodes = append(c.nodes, &clusterNode{name: name, dir: filepath.Join(at, name), client: ports[2*k], peer: ports[2*k+1]})
+			}
+			writes, came := c.suffer(disk, m)
+			if came {
+				hit++
+				acked += writes
+			}
+			if t.Failed() {
+				t.Fatalf("%d nodes, after %v", nodes, m)
+			}
+			disk.must(errors.Join(os.RemoveAll(at), disk.writeBack()))
 		}
-		if t.Failed() {
-			t.Fatalf("after %v", m)
+		t.Logf("%d nodes: %d of %d faults came to pass; %d writes acknowledged before", nodes, hit, len(all), acked)
+		if hit < len(all)/2 {
+			t.Errorf("only %d of %d faults came to pass", hit, len(all))
 		}
-		disk.must(errors.Join(os.RemoveAll(n.dir), disk.writeBack()))
-	}
-	t.Logf("%d of %d faults came to pass; %d writes acknowledged before", hit, len(all), acked)
-	if hit < len(all)/2 {
-		t.Errorf("only %d of %d faults came to pass", hit, len(all))
 	}
 }
 
-// suffer starts a single node with a misfortune ahead, writes to it, cuts its
-// power and starts it again. It returns how much was acknowledged, and whether
-// the misfortune came.
+// suffer starts nodes, the first of them with a misfortune ahead, writes to
+// them, cuts their power and starts them again. It returns how much was
+// acknowledged, and whether the misfortune came.
 func (c *cluster) suffer(disk *smallFS, m misfortune) (acked uint64, came bool) {
 	c.t.Helper()
 	n := c.nodes[0]
 	trace := filepath.Join(c.t.TempDir(), "trace")
-	n.process = startOf(c.t, "strace", "-D", "-f", "-qqq", "-e", "trace="+m.call, "-e", "inject="+m.String(), "-o", trace,
-		c.binary, "serve", "--name", n.name, "--data-dir", n.dir, "--listen", n.client, "--peer-listen", n.peer, "--http", "")
+	n.process = startOf(c.t, "strace", append([]string{
+		"-D", "-f", "-qqq", "-e", "trace=" + m.call, "-e", "inject=" + m.String(), "-o", trace, c.binary,
+	}, c.serve(n)...)...)
+	for _, other := range c.nodes[1:] {
+		c.start(other)
+	}
 	l := newLedger("cut/", 2, everyKey, 64<<10)
-	n.fill(l)
+	c.fill(l)
 	killed := n.ended() && m.fault == "signal=KILL"
-	n.kill()
+	c.killAll()
 	disk.must(disk.cutPower(withoutJournal))
 	disk.must(disk.powerOn())
-	c.start(n)
+	for _, n := range c.nodes {
+		c.start(n)
+	}
 	cl := c.open()
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
@@ -98,7 +109,10 @@ func (c *cluster) suffer(disk *smallFS, m misfortune) (acked uint64, came bool) 
 	if err != nil || a.bad != 0 {
 		c.t.Errorf("%v: %v %v", m, err, a.wrong)
 	}
-	n.kill()
+	for _, n := range c.nodes {
+		n.until(c.t, cl, "a member again", func(m member) bool { return m.State == "ok" && m.Applied > 0 })
+	}
+	c.killAll()
 	calls, err := os.ReadFile(trace)
 	if err != nil {
 		c.t.Error(err)
@@ -106,15 +120,16 @@ func (c *cluster) suffer(disk *smallFS, m misfortune) (acked uint64, came bool) 
 	return l.acked.Load(), killed || strings.Contains(string(calls), "INJECTED")
 }
 
-// fill writes to a node more than two segments, or until it does not answer.
-func (n *clusterNode) fill(l *ledger) {
+// fill writes more than two segments, or until the first node is gone or a write
+// has failed.
+func (c *cluster) fill(l *ledger) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	go func() {
-		<-n.done
+		<-c.nodes[0].done
 		cancel()
 	}()
-	cl, err := client.Open(ctx, client.Config{Endpoints: []string{n.client}})
+	cl, err := client.Open(ctx, client.Config{Endpoints: strings.Split(c.endpoints(), ",")})
 	if err != nil {
 		return
 	}

@@ -167,12 +167,19 @@ func newClusterOf(t *testing.T, binary string, n int) *cluster {
 // start runs a node on its folder and ports.
 func (c *cluster) start(n *clusterNode) {
 	c.t.Helper()
+	n.process = startOf(c.t, c.binary, c.serve(n)...)
+}
+
+// serve returns the arguments that a node is started with.
+func (c *cluster) serve(n *clusterNode) []string {
 	members := make([]string, 0, len(c.nodes))
 	for _, m := range c.nodes {
 		members = append(members, m.name+"="+m.peer)
 	}
-	n.process = startOf(c.t, c.binary, "serve", "--name", n.name, "--data-dir", n.dir, "--listen", n.client,
-		"--peer-listen", n.peer, "--http", n.http, "--cluster", strings.Join(members, ","))
+	return []string{
+		"serve", "--name", n.name, "--data-dir", n.dir, "--listen", n.client,
+		"--peer-listen", n.peer, "--http", n.http, "--cluster", strings.Join(members, ","),
+	}
 }
 
 // killAll ends all nodes with signal 9, as nearly at once as can be.

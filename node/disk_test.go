@@ -447,6 +447,33 @@ func TestDamagedVote(t *testing.T) {
 	})
 }
 
+// A member that has lost both slots of its vote, or the file, stays out, however
+// often it is started; the others go on.
+func TestForgottenVote(t *testing.T) {
+	f := func(lose func(vote string) error) {
+		t.Helper()
+		c := newCluster(t, 3, nil)
+		c.put("k", "v")
+		i := (c.index(c.leader()) + 1) % 3
+		c.nodes[i].Kill()
+		if err := lose(filepath.Join(c.cfgs[i].DataDir, "vote")); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			n, err := Start(t.Context(), c.cfgs[i])
+			if n != nil {
+				n.Kill()
+			}
+			if !errors.Is(err, ErrAbstain) || !strings.Contains(err.Error(), "stays out") {
+				t.Errorf("member without a vote: %v", err)
+			}
+		}
+		c.put("k2", "v2")
+	}
+	f(os.Remove)
+	f(func(vote string) error { return os.WriteFile(vote, make([]byte, 8192), 0o600) })
+}
+
 // A leader whose disk hangs loses its leadership, though it still could send
 // heartbeats, and follows again when the disk is back.
 func TestHangingLeaderDisk(t *testing.T) {

@@ -239,7 +239,8 @@ func membersText(m *wire.Membership) string {
 }
 
 // checkVote decides about a node that may have forgotten a vote. One of several
-// abstains until it has heard from a leader. A sole one would wait for ever: it
+// abstains until it has heard from a leader; if not even one slot is left to say
+// which terms it has voted in, it stays out: see raft's Decisions. A sole one would wait for ever: it
 // stops, until its operator has removed the file, which is consent.
 func (n *Node) checkVote(st *raft.State, missing bool) error {
 	members := max(1, len(n.cfg.Cluster))
@@ -249,6 +250,8 @@ func (n *Node) checkVote(st *raft.State, missing bool) error {
 	switch {
 	case !st.Abstain:
 		return nil
+	case members > 1 && st.Vote.Term == 0:
+		return fmt.Errorf("%w in %s: nothing is left of how this node voted, so that it could help to commit what its vote has ruled out: bring the file %q back from a copy that is not older; without one this node stays out, and a majority of the others goes on without it", ErrAbstain, n.cfg.DataDir, "vote")
 	case members > 1:
 		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
 		return nil

@@ -23,7 +23,8 @@ type VoteState struct {
 	Vote wire.Vote // zero if Fresh; its Abstain is that below
 	// Abstain: the file may have forgotten a vote. The node must not vote or
 	// pre-vote until it has accepted entries from a current leader; a single
-	// node must not start.
+	// node must not start. With a Term of zero nothing is left of the vote: then
+	// no node may, for its forgotten vote may have ruled out what it would accept.
 	Abstain bool
 	// Fresh: there was no file, it has been made.
 	Fresh bool

@@ -112,6 +112,9 @@ func check(cfg *Config, st *State) error {
 	case st.MembersIndex > st.Last:
 		return fmt.Errorf("configuration at %d in log to %d", st.MembersIndex, st.Last)
 	}
+	if st.Abstain && st.Vote.Term == 0 && len(st.Members.Members) > 1 {
+		return errors.New("nothing is left of this member's vote")
+	}
 	return st.Members.Check()
 }
 

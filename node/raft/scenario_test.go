@@ -120,11 +120,15 @@ func (s *scenario) faults(d *directive) bool {
 		}
 	case "crash":
 		net.node(id).crash()
-	case "restart": // ID [abstain=1]
+	case "restart": // ID [abstain=1] [forget=1]
 		n := net.node(id)
+		if d.number("forget", 0) == 1 { // both slots of its vote are lost
+			n.vote = wire.Vote{Abstain: true}
+		}
 		n.vote.Abstain = n.vote.Abstain || d.number("abstain", 0) == 1
 		if err := n.start(false); err != nil {
 			net.printf("%v", err)
+			break
 		}
 		n.core.SetNow(net.now)
 		net.printf("  %d: %s", n.id, brief(n.core))

@@ -269,13 +269,16 @@ func (n *node) loseWrite(r *rand.Rand) {
 	_ = n.fs.Misdirect(suffix, name, off) // nothing, if the file's end is not on the disk
 }
 
-// damageVote damages one slot of the vote.
+// damageVote damages one slot of the vote, or both.
 func (n *node) damageVote(r *rand.Rand) {
 	size := int64(len(n.fs.Bytes("vote")))
 	if size == 0 {
 		return
 	}
 	off := r.Int64N(2) * 4096
+	if r.IntN(3) == 0 {
+		n.flip("vote", 4096-off+r.Int64N(72), 1<<r.IntN(8)) // and the other one
+	}
 	if r.IntN(3) == 0 {
 		_ = n.fs.Spoil("vote", off)
 		return
@@ -366,8 +369,8 @@ func (n *node) openStore() (*wal.Store, raft.State, error) {
 	case err != nil:
 	case st.MembersIndex == 0 && !id.Cluster.IsZero(): // Node.checkState
 		err = errors.New("the identity file names a cluster, but the log holds no configuration")
-	case st.Abstain && n.c.opt.Nodes == 1: // Node.checkVote
-		err = errors.New("the vote file is damaged, and a single node has no leader to learn from")
+	case st.Abstain && (n.c.opt.Nodes == 1 || st.Vote.Term == 0): // Node.checkVote
+		err = errors.New("the vote file is damaged, and nobody can say how this node voted")
 	}
 	n.cluster = id.Cluster
 	n.c.check.nodes[n.index].vote = votes.Vote

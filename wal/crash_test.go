@@ -137,17 +137,21 @@ func (c *cutter) goOn(first *found, img *crashfs.FS) error {
 	return nil
 }
 
-// lives are the scripts that are enumerated.
+// lives are the scripts that are enumerated. Of the short ones all images of a
+// moment can be looked at.
 var lives = []struct {
 	name   string
 	script func(f *life)
-}{{"script", (*life).script}, {"shapes", (*life).shapes}, {"chains", (*life).chains}}
+	most   int // at least
+}{{"script", (*life).script, 0}, {"shapes", (*life).shapes, 300}, {"chains", (*life).chains, 300}}
 
 // run plays all lives with the power cut everywhere. Before the file system may
 // stand another one.
 func (c *cutter) run(see func(fs *crashfs.FS) wal.FS) error {
 	c.see = see
+	most := c.most
 	for _, l := range lives {
+		c.most = max(most, l.most)
 		var f *life
 		f = newLife(func(fs *crashfs.FS) wal.FS {
 			if f != nil {

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"math/rand/v2"
 	"path"
 	"slices"
+	"testing"
 
 	"github.com/dnode-engine/dnode/wal/crashfs"
 	"github.com/dnode-engine/dnode/wire"
@@ -170,4 +172,61 @@ func sector(b []byte, i int) []byte {
 		return make([]byte, n)
 	}
 	return bytes.Clone(b[i*n : min(i*n+n, len(b))])
+}
+
+// Every sector of every file, the vote, the identity and prepared segments among
+// them, zeroed, filled with garbage, or with what it held before, what its
+// neighbour holds or the same place of another file; and two of these at once.
+// Each is taken as the format says.
+func TestEverySectorDamaged(t *testing.T) {
+	const n = crashfs.SectorBytes
+	pairs := 100
+	if exhaustive() {
+		pairs = 5000
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	garbage := make([]byte, n)
+	for i := range garbage {
+		garbage[i] = byte(r.Uint32())
+	}
+	count := 0
+	for _, shape := range []folderShape{
+		{segmentBytes: 4 << 10},
+		{segmentBytes: 4 << 10, sealed: true, spares: true},
+		{segmentBytes: 4 << 10, spares: true, unsynced: true},
+	} {
+		w := newFolder(t, shape)
+		files := append([]string{"vote", "identity"}, segmentNames(w.fs)...)
+		harm := func(d *damage, kind int, file string, sec int) {
+			content := [][]byte{
+				nil,
+				garbage,
+				sector(w.fs.Bytes(file), sec+1),
+				sector(w.was[sec%len(w.was)].Bytes(file), sec),
+				sector(w.fs.Bytes(files[2+sec%(len(files)-2)]), sec),
+			}[kind]
+			d.fill(file, sec*n, n, content)
+		}
+		taken := func(d *damage) {
+			w.takenAsSaid(t, d.fs, false, uint64(count))
+			count++
+		}
+		for _, file := range files {
+			for sec := range (len(w.fs.Bytes(file)) + n - 1) / n {
+				for kind := range 5 {
+					d := &damage{folder: w, fs: w.fs.Kill()}
+					harm(d, kind, file, sec)
+					taken(d)
+				}
+			}
+		}
+		for range pairs {
+			d := &damage{folder: w, fs: w.fs.Kill()}
+			for range 2 {
+				harm(d, r.IntN(5), files[r.IntN(len(files))], r.IntN(8))
+			}
+			taken(d)
+		}
+	}
+	t.Logf("%d folders", count)
 }

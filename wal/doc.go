@@ -267,6 +267,13 @@
 // syncs in the way of appends, for a loss that the numbers and seals show in
 // all but one case.
 //
+// 2026-11-23: what attests the last group must be a record that stays. Rejected:
+// anything that recovery has seen; the mark in a torn tail is cut with the tail,
+// and the group before it had nothing left to speak for it.
+//
+// 2026-11-23: a lost vote file is made with the duty to abstain in it. Rejected:
+// saving the duty into a clean file; a power cut between the two forgot it.
+//
 // 2026-11-23: a segment's zeros go to the device in pieces of 64 KiB (Flusher). A
 // sync of 512 bytes beside it has a p99 of 0.27 ms at 395 MB/s of zeros; 11.5 ms at
 // 1,292 MB/s when all are left to the last sync, 0.25 ms at 241 MB/s when each piece

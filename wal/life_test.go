@@ -439,6 +439,8 @@ func (f *life) trouble() {
 		}
 		return err
 	}
+	f.put(0, 1, 3000)
+	f.put(0, 1, 500) // in a segment with room for the next groups
 	f.failing(seg, crashfs.Rule{}, group)
 	f.failing(seg, unmarked, group)
 	f.failing(seg, unmarked, func() error { return f.tryAppend(0, 5, 900) }) // the segment that is sealed

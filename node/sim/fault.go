@@ -126,7 +126,11 @@ func (c *Cluster) strike(f Fault) {
 		c.crash(c.nodes[f.Node], &f)
 	case FaultPause, FaultSuspend:
 		n := c.nodes[f.Node]
+		until := max(n.paused, c.now)
 		n.paused, n.asleep = c.now+f.Nanos, f.Kind == FaultSuspend
+		if c.opt.FrozenClock {
+			n.clock.offset -= n.paused - until
+		}
 	case FaultStep:
 		c.nodes[f.Node].clock.offset += f.Nanos
 	case FaultSlow:

@@ -93,6 +93,10 @@ type Options struct {
 	// checks, which must then fail.
 	LyingDisk bool
 
+	// FrozenClock stands still while its node does, as a clock that does not count
+	// suspend: the falsification of leases, which must then lie.
+	FrozenClock bool
+
 	// Log takes the readable event log, line by line; nil: nobody reads it.
 	Log func(line string)
 

@@ -94,6 +94,40 @@ func TestSwarmsDiffer(t *testing.T) {
 	}
 }
 
+// TestFrozenClockLies cuts a leader off while it stands still for longer than an
+// election takes. On a clock that does not count that time its lease must be seen to
+// lie: else no swarm proves anything of leases. On a clock that does it refuses.
+func TestFrozenClockLies(t *testing.T) {
+	lies := 0
+	for seed := uint64(1); seed <= 6; seed++ {
+		opt := powerLoss(seed)
+		opt.PowerAll, opt.Replay = false, true
+		opt.Reads, opt.Leases, opt.Readers, opt.Roaming, opt.ThinkNanos, opt.Keys = 50, 90, 60, 50, 10*millisecond, 1
+		for k := range 3 {
+			cut := between(3, func(i int) bool { return i == k }, false)
+			opt.Faults = []Fault{
+				{At: 2 * second, Kind: FaultCut, Links: cut},
+				{At: 2 * second, Kind: FaultPause, Node: k, Nanos: 1500 * millisecond},
+			}
+			opt.FrozenClock = false
+			if _, err := Run(opt); err != nil {
+				t.Fatal(err)
+			}
+			opt.FrozenClock = true
+			_, err := Run(opt)
+			if err != nil && !strings.Contains(err.Error(), "linearizability") {
+				t.Fatalf("found by another checker: %v", err)
+			}
+			if err != nil {
+				lies++
+			}
+		}
+	}
+	if lies < 3 {
+		t.Fatalf("6 leaders on clocks that do not count pauses answered reads from the past %d times", lies)
+	}
+}
+
 // A defect that is planted is found, replayed by its seed, and shrunk to fewer
 // faults that still bring it about.
 func TestShrink(t *testing.T) {

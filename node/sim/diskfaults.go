@@ -53,7 +53,8 @@ func (o *Options) drawDisks() {
 		*on = r.IntN(4) == 0
 	}
 	d.Nanos = []int64{300, 1000, 3000}[r.IntN(3)] * millisecond
-	if o.Beyond = r.IntN(8) == 0; o.Beyond {
+	destroys := d.Rot || d.Spoil || d.Stray || d.Vote || d.Wipe
+	if o.Beyond = r.IntN(8) == 0 && destroys; o.Beyond {
 		d.Nanos = 500 * millisecond
 	}
 }

@@ -23,7 +23,8 @@ const (
 	evRead
 	evCrash // arg: how much of what was on its way reached the disk
 	evRestart
-	evDown // arg: the peer whose link is lost, and comes back
+	evDown  // arg: the peer whose link is lost, and comes back
+	evReady // in scopes where it does not follow each event
 )
 
 type event struct {
@@ -102,24 +103,31 @@ func (l *locals) run(from uint32, kind eventKind, arg uint32) (o outcome) {
 	}
 	if n.core != nil {
 		l.scope.plant.after(n, kind)
-		net := &network{}
-		for range 6 { // reads of the disk are answered at once
-			net.ready(n)
-			net.sync(n, l.scope.syncs())
-		}
-		if len(n.core.out)+len(n.core.reads) > 0 || l.scope.inline && len(n.ops) > 0 {
-			panic("the node is not quiet")
+		if !l.scope.batched || kind == evReady {
+			l.ready(n, &o)
 		}
 		l.normalize(n)
-		for i := range net.msgs {
-			l.say(n, &net.msgs[i], &o)
-		}
 	}
 	if f := checkLocal(before, n, kind); f != "" && o.fault == "" {
 		o.fault = f
 	}
 	o.to = l.intern(n)
 	return o
+}
+
+// ready takes all that a node has to do, and interns what it says.
+func (l *locals) ready(n *node, o *outcome) {
+	net := &network{}
+	for range 6 { // reads of the disk are answered at once
+		net.ready(n)
+		net.sync(n, l.scope.syncs())
+	}
+	if len(n.core.out)+len(n.core.reads) > 0 || l.scope.inline && len(n.ops) > 0 {
+		panic("the node is not quiet")
+	}
+	for i := range net.msgs {
+		l.say(n, &net.msgs[i], o)
+	}
 }
 
 func (l *locals) apply(n *node, kind eventKind, arg uint32, m *wire.PeerMessage, o *outcome) error {
@@ -210,8 +218,8 @@ func (l *locals) normalize(n *node) {
 	n.cfg.Seed = 0
 }
 
-// forgetRepeated drops messages that wait for the disk behind an equal one: the
-// network keeps what was sent.
+// forgetRepeated drops messages that wait behind an equal one: the network keeps
+// what was sent.
 func (r *Raft) forgetRepeated() {
 	var once []waiting
 	for _, w := range r.waiting {
@@ -219,7 +227,13 @@ func (r *Raft) forgetRepeated() {
 			once = append(once, w)
 		}
 	}
-	r.waiting = once
+	var out []wire.PeerMessage
+	for _, m := range r.out {
+		if !slices.ContainsFunc(out, func(o wire.PeerMessage) bool { return reflect.DeepEqual(o, m) }) {
+			out = append(out, m)
+		}
+	}
+	r.waiting, r.out = once, out
 }
 
 // say interns a message that a node sends, after a look at its disk.
@@ -376,10 +390,13 @@ func (l *locals) encode(n *node, p int) []byte {
 	for _, t := range lg.batches {
 		put(t.seq-r.synced, uint64(t.last))
 	}
-	held := make([]string, len(r.waiting)) // in any order: the network keeps none
+	var held []string // in any order: the network keeps none
 	for i := range r.waiting {
 		w := binary.AppendUvarint(nil, r.waiting[i].seq-r.synced)
-		held[i] = string(encodeMessage(w, &r.waiting[i].m, p))
+		held = append(held, string(encodeMessage(w, &r.waiting[i].m, p)))
+	}
+	for i := range r.out {
+		held = append(held, string(encodeMessage([]byte{0}, &r.out[i], p)))
 	}
 	slices.Sort(held)
 	put(uint64(len(held)))

@@ -26,6 +26,7 @@ type scope struct {
 	budget  budget
 	rounds  bool      // heartbeats and reads; otherwise their messages are not sent
 	inline  bool      // a Ready ends with its batch on the disk; otherwise that is an event of its own
+	batched bool      // a Ready is an event too, after any number of others
 	preVote bool      // otherwise a campaign begins as if a majority had promised votes
 	terms   [3]string // logs to begin with, one digit an entry, as restarted long ago
 	vote    wire.Term // term on the disks then
@@ -142,6 +143,9 @@ func (x *explorer) expand(w *world) {
 		}
 		if len(n.ops) > 0 {
 			x.try(w, event{at: at, kind: evSync}, nil)
+		}
+		if x.scope.batched {
+			x.try(w, event{at: at, kind: evReady}, nil)
 		}
 		x.try(w, event{at: at, kind: evTimeout}, func(b *budget) *uint8 { return &b.timeouts })
 		if n.core.role == Leader {
@@ -316,7 +320,7 @@ func (x *explorer) story(at uint32) string {
 }
 
 func (x *explorer) tell(ev event) string {
-	name := [...]string{"deliver", "sync", "timeout", "beat", "propose", "read", "crash", "restart", "down"}[ev.kind]
+	name := [...]string{"deliver", "sync", "timeout", "beat", "propose", "read", "crash", "restart", "down", "ready"}[ev.kind]
 	switch ev.kind {
 	case evDeliver:
 		return describe(&x.msgs[ev.arg])

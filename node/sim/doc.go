@@ -70,8 +70,9 @@
 // configuration in force, and all identity files name one cluster; no leader goes
 // on without a majority. When faults have stopped: a leader is found, all members
 // converge, and once more, with reads only, after that leader was killed. Every
-// answered write is then in the log as it was sent, none that was said to have
-// failed is, and the answers respect real time.
+// answered write is then in the log as it was sent, once, none that was said to
+// have failed is, and the answers respect real time. Every answer to a read is,
+// byte for byte, what its place in the log implies; no request is answered twice.
 //
 // # Decisions
 //
@@ -89,4 +90,18 @@
 // 2026-11-23: damage spares the last group that nothing attests, and a lost last write
 // arrives after all. Neither can be told from a torn write: package wal excludes them
 // by name. TestSecretFaults strikes there, and sees the loss.
+//
+// 2026-11-23: between nodes both streams and datagrams are simulated, by seed. What
+// ships speaks over TCP, which neither doubles nor overtakes; but the algorithm is
+// to survive a network that does, and many a planted fault is found only there.
+// Rejected: streams alone.
+//
+// 2026-11-23: a link that is cut holds bytes back, and they arrive, late, when it
+// is whole again within five seconds; after that the connection is lost with all
+// that it held, as TCP and the shell's user timeout have it. Rejected: dropping
+// what is on its way, which only a broken connection does.
+//
+// 2026-11-23: of the client library its decisions run here (client.Decide) and not
+// its search for a leader, which lives in timers and probes under a lock: simulated
+// clients ask any node when no hint tells them whom.
 package sim

@@ -14,7 +14,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestSwarm(t *testing.T) { each(t, shortly(20, 80), Swarm) }
+func TestSwarm(t *testing.T) {
+	sum := each(t, shortly(20, 80), Swarm)
+	if *seedFlag != 0 || os.Getenv("DNODETEST_SEEDS") != "" {
+		return // perhaps too few
+	}
+	for what, count := range map[string]int{
+		"streams cut into pieces": sum.Pieces, "lost suffixes": sum.LostSuffixes, "links lost": sum.LinksLost,
+		"connections reset": sum.Resets, "requests whose connection was lost": sum.LostSent, "late answers": sum.Late,
+		"replies without a connection": sum.Undelivered, "hints followed": sum.Followed, "requests sent again": sum.Retried,
+		"writes of unknown outcome": sum.Unknown, "scans": sum.Scans, "stale reads": sum.Stales, "batches": sum.Batches,
+	} {
+		if count == 0 {
+			t.Errorf("no %s in any seed", what)
+		}
+	}
+}
 
 // powerLoss is the plainest form of the promise: three replicas under load, all
 // cut off from power at one moment, several times.

@@ -188,7 +188,7 @@ func (w *network) mended() {
 func (w *network) read(c *conn, end int) {
 	p, s := &c.way[1-end], &c.end[end]
 	for !s.gone && p.read < p.came {
-		f, n, err := s.session.Next(p.buf[p.read:p.came])
+		f, n, err := s.session.Next(p.buf[p.read:p.came:p.came])
 		if err != nil {
 			w.c.fail(fmt.Errorf("%v connection from %d to %d breaks the protocol: %w", c.side, c.caller, c.callee, err))
 			return

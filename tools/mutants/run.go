@@ -146,7 +146,7 @@ func (r *runner) run(c *check, bin string) verdict {
 	if c.endless {
 		seconds = max(int(r.budget/time.Second), 1)
 	}
-	args := []string{"-c", fmt.Sprintf(`ulimit -t %d; exec "$0" "$@"`, seconds), bin, "-test.failfast", "-test.timeout=" + (time.Duration(seconds) * 20 * time.Second).String()}
+	args := []string{"-c", fmt.Sprintf(`ulimit -t %d; exec "$0" "$@"`, seconds), bin, "-test.failfast", "-test.timeout=" + (time.Duration(seconds) * time.Minute).String()}
 	cmd := exec.CommandContext(r.ctx, "sh", append(args, c.args...)...)
 	cmd.Dir = filepath.Join(r.root, filepath.FromSlash(strings.TrimPrefix(c.pkg, "./")))
 	cmd.Env = append(os.Environ(), c.env...)

@@ -108,11 +108,7 @@ var electionMutants = []mutant{
 	},
 	{
 		name: "hung-disk-leads", class: "W11", by: "raft", breaks: "a leader whose disk hangs goes on leading",
-		edits: []edit{{raftGo, `	if r.diskStalled() {
-		r.becomeFollower(r.term, 0)
-		return
-	}
-	if r.elapsed`, `	if r.elapsed`}},
+		edits: []edit{{raftGo, `if r.diskStalled() && !r.soleVoter() {`, `if r.diskStalled() && r.role != Leader {`}},
 	},
 	{
 		name: "term-leaps", class: "own", by: "raft", breaks: "one message moves the term as far as it says",

@@ -34,7 +34,8 @@ const suiteSeconds = 120
 var checks = []check{
 	{name: "sim", pkg: "./node/sim", args: []string{"-test.run=^TestSwarm$", "-shrink=0"}, env: []string{"DNODETEST_SEEDS=1000000000"}, endless: true},
 	{name: "wal", pkg: "./wal"},
-	{name: "raft", pkg: "./node/raft"},
+	{name: "raft", pkg: "./node/raft", args: []string{"-test.skip=^TestExplore"}},
+	{name: "scope", pkg: "./node/raft", args: []string{"-test.run=^TestExplore$"}},
 	{name: "replica", pkg: "./node/replica"},
 	{name: "disk", pkg: "./node/disk"},
 	{name: "kv", pkg: "./node/kv"},

@@ -42,6 +42,7 @@ var steps = []step{
 	{"deadcode", true, "no function that neither a command nor a test reaches", (*ci).deadcode},
 	{"test", true, "go test ./...", (*ci).test},
 	{"nested", true, "go test ./... of the modules below the root", (*ci).nested},
+	{"simulate", false, "the simulator on fresh seeds for a minute", (*ci).simulate},
 	{"root", false, "tests on small file systems of their own, where they can be mounted", (*ci).asRoot},
 	{"race", false, "go test -race ./...", (*ci).race},
 	{"cross", false, "builds for linux and darwin on amd64 and arm64", (*ci).cross},
@@ -52,16 +53,18 @@ var steps = []step{
 // ci is one run.
 type ci struct {
 	root     string
-	modules  []string // folders of go.mod files relative to root, "." first
-	fuzzTime time.Duration
+	modules  []string      // folders of go.mod files relative to root, "." first
+	fuzzTime time.Duration // per function
+	simTime  time.Duration
 	tests    []string // package lines of the test step, for the end
 }
 
 func main() {
-	short := flag.Bool("short", false, "leave out race tests, cross-builds and fuzzing")
+	short := flag.Bool("short", false, "leave out race tests, cross-builds, fuzzing, fresh seeds and failing disks")
 	only := flag.String("only", "", "run only these steps, separated by commas")
 	list := flag.Bool("list", false, "print the steps and exit")
 	fuzzTime := flag.Duration("fuzztime", 3*time.Second, "time per fuzz function")
+	simTime := flag.Duration("simtime", time.Minute, "time for fresh seeds of the simulator")
 	flag.Parse()
 	if *list {
 		for _, s := range steps {
@@ -71,7 +74,7 @@ func main() {
 	}
 	chosen, err := choose(*short, *only)
 	if err == nil {
-		err = run(chosen, *fuzzTime)
+		err = run(chosen, &ci{fuzzTime: *fuzzTime, simTime: *simTime})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ci:", err)
@@ -93,13 +96,11 @@ func choose(short bool, only string) ([]step, error) {
 	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !slices.Contains(names, s.name) }), nil
 }
 
-func run(chosen []step, fuzzTime time.Duration) error {
-	root, err := findRoot()
-	if err != nil {
+func run(chosen []step, c *ci) (err error) {
+	if c.root, err = findRoot(); err != nil {
 		return err
 	}
-	c := &ci{root: root, fuzzTime: fuzzTime}
-	if c.modules, err = findModules(root); err != nil {
+	if c.modules, err = findModules(c.root); err != nil {
 		return err
 	}
 	began := time.Now()

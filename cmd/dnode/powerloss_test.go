@@ -138,6 +138,17 @@ func TestPowerLoss(t *testing.T) {
 		p.alls, p.ones, p.leaders, took.Round(time.Second), p.ledger.acked.Load(), p.ledger.unknown.Load())
 }
 
+// settle writes back what all members have by now. Nothing is written meanwhile,
+// of which a part would go with it.
+func (p *powerLoss) settle() error {
+	p.load.still.Lock()
+	defer p.load.still.Unlock()
+	if _, err := p.agreed(30 * time.Second); err != nil {
+		return err
+	}
+	return p.each(p.c.nodes, (*smallFS).writeBack)
+}
+
 // The test above notices a build that acknowledges what it has not synced, be it
 // that it syncs no file or only that it does not sync the log's groups. What was
 // there before is written back, as the kernel does in time: otherwise the nodes
@@ -148,7 +159,7 @@ func TestPowerLossNoticesMissingSyncs(t *testing.T) {
 			p := &powerLoss{diskOrdeal: newDiskOrdeal(t, buildMutant(t, append(edits, smallSegments)...), 2)}
 			const tries = 3
 			for range tries {
-				if err := p.each(p.c.nodes, (*smallFS).writeBack); err != nil {
+				if err := p.settle(); err != nil {
 					t.Fatal(err)
 				}
 				switch err := p.cycle(true); {

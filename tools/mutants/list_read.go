@@ -26,7 +26,7 @@ var readMutants = []mutant{
 		edits: []edit{{requestGo, `if w.round > confirmed || w.index > r.applied {`, `if w.round > confirmed {`}},
 	},
 	{
-		name: "round-reused", class: "C4", by: "sim", breaks: "a read is confirmed by the round that began before it",
+		name: "round-reused", class: "C4", by: "raft", breaks: "a read is confirmed by the round that began before it",
 		edits: []edit{{readGo, `Round: r.rounds.last + 1, Index`, `Round: r.rounds.last, Index`}},
 	},
 	{

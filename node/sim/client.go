@@ -216,6 +216,7 @@ func (l *load) answered(cl *simClient, slot int, f wire.Frame) {
 		return
 	}
 	op.Return, op.Acked, op.Revision, op.Result = l.c.now, true, rev, l.keep(result)
+	l.c.fail(l.c.check.returned(op))
 	if err := l.learn(cl, op); err != nil {
 		l.c.fail(fmt.Errorf("client %d is answered with %w", cl.index, err))
 	}
@@ -267,7 +268,7 @@ func (l *load) failed(cl *simClient, slot int, a client.Attempt, hint int) {
 	op := &l.history[f.op]
 	a.Write, a.Maybe, a.Hops, a.Attempts = !op.Read, f.maybe, f.hops, max(f.attempts, 1)
 	a.Left = time.Duration(f.deadline - l.c.now)
-	a.Final = a.Final || l.c.quiet && !l.readOnly
+	a.Final = a.Final || l.c.quiet && l.demand == anything
 	d := l.decide(a)
 	f.maybe, f.hops = d.Maybe, d.Hops
 	switch d.Action {
@@ -299,7 +300,7 @@ func (l *load) jitter(d time.Duration) int64 { return l.rand.Int64N(int64(d) + 1
 
 // leave looks elsewhere than at a node that was of no help.
 func (l *load) leave(cl *simClient, node int) {
-	if cl.home == node && (!cl.loyal || l.readOnly) {
+	if cl.home == node && (!cl.loyal || l.demand != anything) {
 		cl.home = l.rand.IntN(len(cl.lines))
 	}
 	if cl.any == node {
@@ -376,7 +377,7 @@ func (l *load) setBack(k *line) {
 func (l *load) finish(cl *simClient, slot int) {
 	f := &cl.flights[slot]
 	f.phase = idle
-	if l.readOnly && l.history[f.op].Acked {
+	if l.demand != anything && l.history[f.op].Acked {
 		cl.asked = true
 		return
 	}

@@ -104,7 +104,7 @@ func TestWrongAnswer(t *testing.T) {
 		tried[of] = true
 		at := len(op.Result) / 2
 		op.Result[at] ^= 1
-		if err := c.check.final(c); err == nil || !strings.Contains(err.Error(), "linearizability") {
+		if err := c.check.returned(op); err == nil || !strings.Contains(err.Error(), "linearizability") {
 			t.Errorf("a wrong answer to %+v: %v", op, err)
 		}
 		op.Result[at] ^= 1

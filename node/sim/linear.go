@@ -2,207 +2,221 @@ package sim
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/binary"
 	"fmt"
-	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
 
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// change is a key's value from a log index on; "" stands for no value.
-type change struct {
-	index   wire.Index
-	created wire.Index
-	version uint64
-	value   string
-}
-
-// linearizable checks the clients' history with the log as the witness of its
-// order: a write stands where its reply says, a read between the entry it names
-// and the next. The order must respect real time, and every read must have
-// returned what its place in the log implies. That is all that linearizability
-// asks, and it costs a sort.
-func (k *checker) linearizable(c *Cluster, n *node) error {
-	keys, err := k.replay(n)
-	if err != nil {
+// returned checks an answer with the log as the witness of the order of all
+// operations: a write stands where its answer says, a read between the entry it
+// names and the next. Each comes after all that were answered before it was
+// called, and its result is what its place implies. That is all that
+// linearizability asks, and it costs nothing.
+func (k *checker) returned(op *Op) error {
+	if op.Level != wire.Stale && op.Revision < op.floor || !op.Read && op.Revision == op.floor {
+		return fmt.Errorf("linearizability: client %d called at %d ns and is answered at index %d, after index %d had been answered",
+			op.Client, op.Call, op.Revision, op.floor)
+	}
+	k.floor = max(k.floor, op.Revision)
+	if int(op.Revision) > len(k.committed) {
+		return fmt.Errorf("linearizability: client %d is answered at index %d, which is not committed", op.Client, op.Revision)
+	}
+	if op.Read {
+		want, err := k.model.read(op.Query, op.Revision)
+		if err == nil && !bytes.Equal(op.Result, want) {
+			err = fmt.Errorf("linearizability: client %d read %q by %q at index %d, the log says %q", op.Client, op.Result, op.Query, op.Revision, want)
+		}
 		return err
 	}
-	answered := make([]*Op, 0, len(c.load.history))
+	if op.Revision == 0 || !bytes.Equal(k.command(op.Revision), op.Command) {
+		return fmt.Errorf("exactness: the write of client %d is not the entry at %d, where its answer says it is", op.Client, op.Revision)
+	}
+	if want := k.model.results[op.Revision-1]; !bytes.Equal(op.Result, want) {
+		return fmt.Errorf("result: the write of client %d at %d is answered with %q, the log says %q", op.Client, op.Revision, op.Result, want)
+	}
+	return nil
+}
+
+// command returns the command of a committed entry, nil if it is none.
+func (k *checker) command(i wire.Index) []byte {
+	e, err := wire.ParseEntry(k.committed[i-1].raw)
+	if err != nil || e.Type != wire.EntryCommand {
+		return nil
+	}
+	_, command, err := e.Command()
+	if err != nil {
+		return nil
+	}
+	return command
+}
+
+// outcomes checks that no write was carried out twice, and none that was said to
+// have failed. No two writes of a history are the same.
+func (k *checker) outcomes(c *Cluster) error {
+	places := make(map[string]int, len(k.committed))
+	for i := range k.committed {
+		command := k.command(wire.Index(i + 1))
+		if command == nil {
+			continue
+		}
+		if first := places[string(command)]; first != 0 {
+			return fmt.Errorf("exactness: entries %d and %d are one write, carried out twice", first, i+1)
+		}
+		places[string(command)] = i + 1
+	}
 	for i := range c.load.history {
-		if op := &c.load.history[i]; op.Acked {
-			answered = append(answered, op)
-		}
-	}
-	for _, op := range answered {
-		if op.Read {
-			if err := k.readsRight(c, op, keys); err != nil {
-				return err
-			}
-		}
-	}
-	return inRealTime(answered)
-}
-
-// inRealTime checks that no operation stands before one that had returned when
-// it was called.
-func inRealTime(ops []*Op) error {
-	byCall := slices.Clone(ops)
-	slices.SortFunc(byCall, func(a, b *Op) int { return cmp.Compare(a.Call, b.Call) })
-	slices.SortFunc(ops, func(a, b *Op) int { return cmp.Compare(a.Return, b.Return) })
-	var floor wire.Index
-	returned := 0
-	for _, op := range byCall {
-		for returned < len(ops) && ops[returned].Return < op.Call {
-			floor = max(floor, ops[returned].Revision)
-			returned++
-		}
-		if op.Level == wire.Stale {
-			continue
-		}
-		if op.Revision < floor || !op.Read && op.Revision == floor {
-			return fmt.Errorf("linearizability: client %d called at %d ns and was answered at index %d, after index %d had been answered",
-				op.Client, op.Call, op.Revision, floor)
+		op := &c.load.history[i]
+		if at := places[string(op.Command)]; op.Failed && !op.Read && at != 0 {
+			return fmt.Errorf("exactness: a write of client %d was said to have failed, and is entry %d", op.Client, at)
 		}
 	}
 	return nil
 }
 
-// readsRight checks what a read returned against the log.
-func (k *checker) readsRight(c *Cluster, op *Op, keys map[string][]change) error {
-	q, err := wire.ParseQuery(op.Query)
+// patience is how long the search may take before it counts as a failure.
+const patience = time.Minute
+
+// linearizable searches an order of all operations that explains what the clients
+// saw, key by key.
+func (k *checker) linearizable(c *Cluster) error {
+	if !c.opt.Search {
+		return nil
+	}
+	ops, err := k.operations(c)
 	if err != nil {
 		return err
 	}
-	got, want := op.Result, []byte{byte(wire.StatusNotFound)}
-	if !op.Scan {
-		if now := at(keys[op.Key], op.Revision); now.value != "" {
-			want = now.item([]byte{byte(wire.StatusOK)}, op.Key)
-		}
-	} else {
-		want = scanned(c.load.keys, keys, op.Revision, &q)
-	}
-	if !bytes.Equal(got, want) {
-		return fmt.Errorf("linearizability: client %d read %q from %q at index %d, the log says %q", op.Client, got, op.Query, op.Revision, want)
+	if res := porcupine.CheckOperationsTimeout(register, ops, patience); res != porcupine.Ok {
+		return fmt.Errorf("linearizability: history of %d operations: %v", len(ops), res)
 	}
 	return nil
 }
 
-// at returns what a key was after an entry.
-func at(changes []change, i wire.Index) change {
-	n, _ := slices.BinarySearchFunc(changes, i+1, func(ch change, i wire.Index) int { return cmp.Compare(ch.index, i) })
-	if n == 0 {
-		return change{}
-	}
-	return changes[n-1]
+// input is one operation on one key; the value "" stands for no key.
+type input struct {
+	key      string
+	op       wire.Op // zero: get
+	expected string  // compare-and-set
+	text     string
 }
 
-// scanned returns the result of a scan after an entry, as package wire describes
-// it. All keys are sorted.
-func scanned(all []string, keys map[string][]change, i wire.Index, q *wire.Query) []byte {
-	var items, next []byte
-	count := uint32(0)
-	for _, key := range all {
-		now := at(keys[key], i)
-		if now.value == "" || key < string(q.Start) || len(q.End) > 0 && key >= string(q.End) {
+// output is what the client was told; known is false if it was told nothing.
+type output struct {
+	known  bool
+	status wire.Status
+	text   string
+}
+
+// register is what a linearizable key must behave like.
+var register = porcupine.Model{
+	Partition: byKey,
+	Init:      func() any { return "" },
+	Step: func(state, in, out any) (bool, any) {
+		have, i, o := state.(string), in.(input), out.(output)
+		status, next := wire.StatusOK, i.text
+		switch {
+		case i.op == 0:
+			next = have
+			if have == "" {
+				status = wire.StatusNotFound
+			}
+			return o.status == status && o.text == have, next
+		case i.op == wire.OpDelete && have == "":
+			status = wire.StatusNotFound
+		case i.op == wire.OpCAS && have != i.expected:
+			status, next = wire.StatusConditionFailed, have
+		}
+		return !o.known || o.status == status, next
+	},
+	Equal: func(a, b any) bool { return a == b },
+	Hash:  func(s any) uint64 { return uint64(wire.Checksum([]byte(s.(string)))) },
+	DescribeOperation: func(in, out any) string {
+		return fmt.Sprintf("%+v %+v", in, out)
+	},
+}
+
+// byKey splits a history into those of its keys, in the order of their first use.
+func byKey(history []porcupine.Operation) [][]porcupine.Operation {
+	place := map[string]int{}
+	var parts [][]porcupine.Operation
+	for _, op := range history {
+		key := op.Input.(input).key
+		p, ok := place[key]
+		if !ok {
+			p = len(parts)
+			place[key] = p
+			parts = append(parts, nil)
+		}
+		parts[p] = append(parts[p], op)
+	}
+	return parts
+}
+
+// operations turns the clients' view into porcupine's. Reads without an answer
+// and writes that were certainly not carried out say nothing; nor do writes of
+// unknown outcome that were never committed. The others of unknown outcome had
+// taken effect when they were.
+func (k *checker) operations(c *Cluster) ([]porcupine.Operation, error) {
+	taken := make([]bool, len(k.committed)+1)
+	for i := range c.load.history {
+		if op := &c.load.history[i]; op.Acked && !op.Read {
+			taken[op.Revision] = true
+		}
+	}
+	places := map[string]wire.Index{} // of what nobody was told of
+	for i := range k.committed {
+		if at := wire.Index(i + 1); !taken[at] {
+			places[string(k.command(at))] = at
+		}
+	}
+	var ops []porcupine.Operation
+	for i := range c.load.history {
+		h := &c.load.history[i]
+		p := porcupine.Operation{ClientId: h.Client, Call: h.Call, Return: h.Return}
+		if h.Level == wire.Stale {
 			continue
 		}
-		bare := now
-		bare.value = ""
-		if count == q.Limit {
-			next = bare.item(nil, key)
-			break
-		}
-		count++
-		switch {
-		case q.Flags&wire.ScanCountOnly != 0:
-		case q.Flags&wire.ScanKeysOnly != 0:
-			items = bare.item(items, key)
-		default:
-			items = now.item(items, key)
-		}
-	}
-	more := byte(0)
-	if next != nil {
-		more = 1
-		if q.Flags&wire.ScanCountOnly != 0 {
-			items = next
-		}
-	}
-	b := binary.LittleEndian.AppendUint32([]byte{byte(wire.StatusOK), more}, count)
-	return append(b, items...)
-}
-
-// replay derives from a node's log what each key's value was when, without the
-// state machine's help.
-func (k *checker) replay(n *node) (map[string][]change, error) {
-	keys := map[string][]change{}
-	err := n.eachEntry(n.rep.Applied(), func(e *wire.Entry, raw []byte) error {
-		if e.Type != wire.EntryCommand {
-			return nil
-		}
-		_, b, err := e.Command()
-		if err != nil {
-			return err
-		}
-		cmd, err := wire.ParseCommand(b)
-		if cmd.Op != wire.OpBatch {
-			apply(keys, e.Index, &cmd)
-			return err
-		}
-		for rest := cmd.Batch; len(rest) > 0 && err == nil; {
-			if cmd, rest, err = wire.NextBatchItem(rest); err == nil {
-				apply(keys, e.Index, &cmd)
+		if !h.Acked {
+			at, done := places[string(h.Command)]
+			if h.Failed || h.Read || !done {
+				continue
 			}
+			p.Return = max(k.committed[at-1].at, h.Call)
+			p.ClientId = c.opt.Clients + len(ops) // its client goes on meanwhile
 		}
-		return err
-	})
-	return keys, err
+		var err error
+		if p.Input, p.Output, err = described(h); err != nil {
+			return nil, err
+		}
+		ops = append(ops, p)
+	}
+	return ops, nil
 }
 
-// apply carries out one command that is not a batch.
-func apply(keys map[string][]change, i wire.Index, c *wire.Command) {
-	key := string(c.Key)
-	was := at(keys[key], i)
-	switch {
-	case c.Op == wire.OpDelete && was.value == "",
-		c.Op == wire.OpCAS && c.Mode == wire.CASAbsent && was.value != "",
-		c.Op == wire.OpCAS && c.Mode == wire.CASValue && (was.value == "" || was.value != string(c.Expected)),
-		c.Op == wire.OpCAS && c.Mode == wire.CASRevision && (was.value == "" || was.index != c.Revision()):
-		return
+// described is an operation in porcupine's terms.
+func described(h *Op) (input, output, error) {
+	in, out := input{key: h.Key}, output{known: h.Acked}
+	if h.Acked {
+		out.status = wire.Status(h.Result[0])
 	}
-	now := change{index: i, created: i, version: 1, value: string(c.Value)}
-	if was.value != "" {
-		now.created, now.version = was.created, was.version+1
-	}
-	keys[key] = append(keys[key], now)
-}
-
-// item appends what a reader is given.
-func (ch change) item(dst []byte, key string) []byte {
-	return wire.AppendItem(dst, wire.Item{
-		CreateRevision: ch.created, ModRevision: ch.index, Version: ch.version, Key: []byte(key), Value: []byte(ch.value),
-	})
-}
-
-// eachEntry reads a node's log from its disk, up to and including last.
-func (n *node) eachEntry(last wire.Index, visit func(e *wire.Entry, raw []byte) error) error {
-	for next := wire.Index(1); next <= last; {
-		b, err := n.store.Read(n.c.scratch[:0], next, 1<<20)
-		if err != nil {
-			return fmt.Errorf("cannot read log back: %w", err)
+	if h.Read {
+		if out.status != wire.StatusOK {
+			return in, out, nil
 		}
-		for n.c.scratch = b; len(b) > 0 && next <= last; {
-			e, err := wire.ParseEntry(b)
-			if err != nil || e.Index != next {
-				return fmt.Errorf("cannot read log back: entry %d where %d is expected: %w", e.Index, next, err)
-			}
-			if err := visit(&e, b[:e.Size]); err != nil {
-				return err
-			}
-			next++
-			b = b[e.Size:]
+		it, _, err := wire.ParseItem(h.Result[1:])
+		out.text = string(it.Value)
+		return in, out, err
+	}
+	cmd, err := wire.ParseCommand(h.Command)
+	if cmd.Op == wire.OpBatch {
+		cmd, _, err = wire.NextBatchItem(cmd.Batch)
+		if h.Acked { // behind the batch's status and count and the first result's length
+			out.status = wire.Status(h.Result[9])
 		}
 	}
-	return nil
+	in.op, in.expected, in.text = cmd.Op, string(cmd.Expected), string(cmd.Value)
+	return in, out, err
 }

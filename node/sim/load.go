@@ -25,7 +25,8 @@ type Op struct {
 	Revision wire.Index
 	Result   []byte
 
-	place int // of Key in load.keys
+	place int        // of Key in load.keys
+	floor wire.Index // the highest revision that anybody knew when it was called
 }
 
 // load is the clients.
@@ -36,9 +37,8 @@ type load struct {
 	clients []simClient
 	history []Op
 	keys    []string
-	// readOnly is the very end: each client asks until one read was answered.
-	readOnly bool
-	hushed   int64 // until then nobody writes
+	demand  demand
+	hushed  int64 // until then nobody writes
 
 	arena     []byte // what the history refers to
 	body, out []byte // of the request that is being sent
@@ -61,6 +61,34 @@ func newLoad(c *Cluster) *load {
 		cl.lease = cl.reader && l.rand.IntN(100) < c.opt.Leases
 	}
 	return l
+}
+
+// demand says what the clients ask for.
+type demand uint8
+
+const (
+	anything   demand = iota
+	onlyReads         // the very end: each client asks until one read was answered
+	onlyWrites        // and then until one write was
+)
+
+// insist makes each client ask until it gets one answer.
+func (l *load) insist(d demand) {
+	l.demand = d
+	for i := range l.clients {
+		l.clients[i].asked = false
+	}
+	l.begin()
+}
+
+// unanswered names a client that insists in vain.
+func (l *load) unanswered() error {
+	for i := range l.clients {
+		if l.demand != anything && !l.clients[i].asked {
+			return fmt.Errorf("liveness: client %d gets no answer to a %s", i, [...]string{"", "read", "write"}[l.demand])
+		}
+	}
+	return nil
 }
 
 // begin sends the first operations.
@@ -101,7 +129,7 @@ func (l *load) handle(e *event) {
 
 // next sends the client's next operation.
 func (l *load) next(cl *simClient, slot int) {
-	if cl.flights[slot].phase != idle || l.c.quiet && !l.readOnly {
+	if cl.flights[slot].phase != idle || l.c.quiet && (l.demand == anything || cl.asked) {
 		return
 	}
 	cl.last++

@@ -8,14 +8,19 @@ import (
 
 // draw makes up an operation.
 func (l *load) draw(cl *simClient) Op {
-	op := Op{Client: cl.index, place: l.place(), Call: l.c.now}
+	op := Op{Client: cl.index, place: l.place(), Call: l.c.now, floor: l.c.check.floor}
 	op.Key = l.keys[op.place]
-	if l.readOnly || cl.reader || l.c.now < l.hushed || l.rand.IntN(100) < l.c.opt.Reads {
+	if l.demand == onlyReads || l.demand == anything && l.mayRead(cl) {
 		l.read(cl, &op)
 		return op
 	}
 	op.Command = l.keep(l.command(cl, op.place))
 	return op
+}
+
+// mayRead draws whether the next operation is a read.
+func (l *load) mayRead(cl *simClient) bool {
+	return cl.reader || l.c.now < l.hushed || l.rand.IntN(100) < l.c.opt.Reads
 }
 
 // place draws a key, one more often than the others.
@@ -30,13 +35,13 @@ func (l *load) place() int {
 func (l *load) read(cl *simClient, op *Op) {
 	op.Read, op.Level = true, wire.Linearizable
 	switch {
-	case l.readOnly:
+	case l.demand != anything:
 	case l.c.opt.Stales > 0 && l.rand.IntN(100) < l.c.opt.Stales:
 		op.Level = wire.Stale
 	case cl.lease || l.rand.IntN(100) < l.c.opt.Leases:
 		op.Level = wire.Lease
 	}
-	if l.readOnly || l.c.opt.Scans == 0 || l.rand.IntN(100) >= l.c.opt.Scans {
+	if l.demand != anything || l.c.opt.Scans == 0 || l.rand.IntN(100) >= l.c.opt.Scans {
 		op.Query = l.keep(wire.AppendGet(l.body[:0], []byte(op.Key)))
 		return
 	}

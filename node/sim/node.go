@@ -174,6 +174,7 @@ func (n *node) take(e *event) {
 		n.turning = false
 	case evPeer:
 		n.frames(e.data, func(f wire.Frame) {
+			n.c.check.canvass(n, f)
 			if err := n.rep.Peer(wire.NodeID(e.from+1), f); err != nil {
 				n.c.fail(fmt.Errorf("node %d: %w", n.id, err))
 			}
@@ -213,6 +214,7 @@ func (n *node) link(to int, up bool) {
 // request takes a client's request. It makes room for more replies as the shell
 // does.
 func (n *node) request(conn replica.ConnID, f wire.Frame) {
+	n.c.check.asked(n, conn, f)
 	n.rep.Request(conn, f)
 	if n.rep.Full() {
 		n.end()
@@ -237,10 +239,10 @@ func (n *node) end() {
 	n.begun = false
 	fx := n.rep.Effects()
 	n.c.traceEffects(n, fx)
+	n.c.fail(n.c.check.batch(n, fx))
 	if fx.Store.Seq != 0 {
 		s := fx.Store
 		s.Append = append([][]byte(nil), s.Append...)
-		n.c.fail(n.c.check.logged(n, &s))
 		n.seq = s.Seq
 		if n.queue = append(n.queue, s); n.since[1] == 0 && len(s.Append) > 0 {
 			n.since[1] = n.c.now
@@ -255,11 +257,11 @@ func (n *node) end() {
 		n.send(int(p.To)-1, p.Bytes)
 	}
 	n.fence()
-	n.c.fail(n.c.check.after(n))
 	for i := range fx.Replies {
 		n.c.fail(n.c.check.answered(n, fx.Replies[i]))
 		n.c.net.reply(&fx.Replies[i])
 	}
+	n.c.check.done(n)
 	n.c.fail(n.identify(fx))
 	if fx.More && !n.turning {
 		n.turning = true

@@ -89,6 +89,10 @@ type Options struct {
 	ThinkNanos   int64 // mean pause of a client between two operations
 	ValueBytes   int   // of the largest values
 
+	// Search judges the history once more, without the log as a witness. On one key
+	// and with many operations at once that would take for ever.
+	Search bool
+
 	// LyingDisk makes every sync a no-op: the falsification of all durability
 	// checks, which must then fail.
 	LyingDisk bool
@@ -157,6 +161,9 @@ func Swarm(seed uint64) Options {
 	o.Suspend = r.IntN(4) == 0
 	o.Step = o.Leases == 0 && r.IntN(2) == 0
 	o.thin(r)
+	if o.Search = seed%8 == 0; o.Search {
+		o.Keys, o.Depth, o.Mixed, o.Scans = o.Keys+4, 1, false, 0
+	}
 	return o
 }
 

@@ -4,39 +4,98 @@ import (
 	"fmt"
 
 	"github.com/dnode-engine/dnode/node/raft"
-	"github.com/dnode-engine/dnode/node/replica"
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// said checks what a message promises against the sender's disk: its term is
-// there, a vote is there, and so is every entry that it acknowledges.
-func (k *checker) said(n *node, m *wire.PeerMessage) error {
+// sent checks what a node tells another.
+func (k *checker) sent(n *node, to int, b []byte) error {
 	t := &k.nodes[n.index]
-	if t.vote.Term < m.Term {
+	for len(b) > 0 {
+		f, err := wire.ParseFrame(b, wire.MaxAppendBytes)
+		if err != nil {
+			return fmt.Errorf("node %d sends a bad frame: %w", n.id, err)
+		}
+		m, err := wire.ParsePeer(f)
+		if err != nil {
+			return fmt.Errorf("node %d sends a bad message: %w", n.id, err)
+		}
+		b, m.To = b[f.Size:], wire.NodeID(to+1)
+		if m.Type == wire.FramePreVote {
+			n.c.canvassed(n)
+			continue // speaks of a term that nobody has entered
+		}
+		if m.Type == wire.FramePreVoteReply && !m.Reject { // likewise
+			if err := k.bound(n); err != nil {
+				return err
+			}
+			continue
+		}
+		if m.Term > t.told.Term {
+			t.told = wire.Vote{Term: m.Term}
+		}
+		if err := k.said(n, &m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// said checks what a message promises against the sender's disk: its term is
+// there, a vote is there, and so is every entry that it acknowledges. What it
+// says is committed, is.
+func (k *checker) said(n *node, m *wire.PeerMessage) error {
+	if t := &k.nodes[n.index]; t.vote.Term < m.Term {
 		return fmt.Errorf("durability: node %d speaks in term %d, its disk knows term %d", n.id, m.Term, t.vote.Term)
+	}
+	if int(m.Commit) > len(k.committed) {
+		return fmt.Errorf("commit: node %d says that %d is committed, %d is", n.id, m.Commit, len(k.committed))
 	}
 	switch {
 	case m.Type == wire.FrameVote:
 		n.c.campaigned(n)
 		return k.voted(n, m.Term, n.id)
 	case m.Type == wire.FrameVoteReply && !m.Reject:
+		if err := k.bound(n); err != nil {
+			return err
+		}
 		if err := k.fitToLead(n, m); err != nil {
 			return err
 		}
 		return k.voted(n, m.Term, m.To)
 	case m.Type == wire.FrameAppendReply && !m.Reject && n.rep.Raft().Term() == m.Term:
 		return k.acknowledged(n, m)
+	case m.Type == wire.FrameAppendReply:
+		n.c.sawIf(m.Index > 0, ConflictBackOff)
+		n.c.sawIf(m.Index == 0, LeftBehind)
+	case m.Type == wire.FrameRound:
+		k.beat(n, m)
+	case m.Type == wire.FrameRoundReply && m.Round > 0:
+		k.nodes[n.index].heard = n.c.now
+	}
+	return nil
+}
+
+// bound checks a vote or the promise of one: a node that has just come back gives
+// none, for it may have confirmed a lease.
+func (k *checker) bound(n *node) error {
+	t := &k.nodes[n.index]
+	if age := n.c.now - t.born; t.restarted && n.c.honestClocks() && age < n.c.opt.LeaseNanos {
+		return fmt.Errorf("restart silence: node %d came back %d ms ago and votes", n.id, age/millisecond)
 	}
 	return nil
 }
 
 // fitToLead checks a vote: the candidate's log ends no earlier than the voter's.
+// What the voter has of the term itself came after it had voted.
 func (k *checker) fitToLead(n *node, m *wire.PeerMessage) error {
 	cand := n.c.nodes[m.To-1]
 	if !cand.up || cand.term != m.Term || cand.role != raft.Candidate || n.rep.Raft().Term() != m.Term {
 		return nil
 	}
 	mine, theirs := k.nodes[n.index].log, k.nodes[cand.index].log
+	for lastTerm(mine) == m.Term {
+		mine = mine[:len(mine)-1]
+	}
 	if a, b := lastTerm(mine), lastTerm(theirs); b < a || a == b && len(theirs) < len(mine) {
 		return fmt.Errorf("election rule: node %d votes for %d, whose log ends at %d of term %d, before its own at %d of term %d", n.id, cand.id, len(theirs), b, len(mine), a)
 	}
@@ -75,14 +134,17 @@ func (k *checker) quorum(n *node) error {
 const leaderless = 6
 
 func (k *checker) voted(n *node, term wire.Term, candidate wire.NodeID) error {
-	v := k.nodes[n.index].vote
-	if v.Term == term && v.For != candidate {
+	t := &k.nodes[n.index]
+	if v := t.vote; v.Term == term && v.For != candidate {
 		return fmt.Errorf("durability: node %d votes for %d in term %d, its disk knows a vote for %d", n.id, candidate, term, v.For)
 	}
 	if was, ok := k.votes[votePos{n.id, term}]; ok && was != candidate {
 		return fmt.Errorf("election safety: node %d votes for %d and for %d in term %d", n.id, was, candidate, term)
 	}
 	k.votes[votePos{n.id, term}] = candidate
+	if t.told.Term == term {
+		t.told.For = candidate
+	}
 	return nil
 }
 
@@ -93,15 +155,13 @@ func (k *checker) acknowledged(n *node, m *wire.PeerMessage) error {
 	if int(m.Index) > len(t.disk) {
 		return fmt.Errorf("durability: node %d acknowledges entry %d, its disk ends at %d", n.id, m.Index, len(t.disk))
 	}
-	for _, stores := range [][]replica.Store{n.writing, n.queue} {
-		for i := range stores {
-			if first, _ := identify(stores[i].Append); first != 0 && first <= m.Index {
-				return fmt.Errorf("durability: node %d acknowledges entry %d, while entry %d is yet to be written", n.id, m.Index, first)
-			}
+	for i := range t.pending {
+		if p := &t.pending[i]; len(p.ids) > 0 && p.first <= m.Index {
+			return fmt.Errorf("durability: node %d acknowledges entry %d, while entry %d is yet to be written", n.id, m.Index, p.first)
 		}
 	}
 	lead := n.c.nodes[m.To-1]
-	if m.Index == 0 || !lead.up || lead.role != raft.Leader || lead.term != m.Term {
+	if m.Index == 0 || !lead.up || !lead.leads() || lead.term != m.Term {
 		return nil
 	}
 	if log := k.nodes[lead.index].log; int(m.Index) > len(log) || log[m.Index-1] != t.disk[m.Index-1] {
@@ -122,15 +182,15 @@ func (k *checker) founded(n *node) error {
 }
 
 // recovers kills the leader of a settled cluster once more. Another must be
-// found, and answer reads, without any write to help it.
+// found, and answer everybody, at first with reads only, so that no write helps
+// it, and then with writes only.
 func (k *checker) recovers(c *Cluster) {
-	if c.err != nil || c.leaderNode() < 0 {
-		return
+	for _, d := range [...]demand{onlyReads, onlyWrites} {
+		if c.err != nil || c.leaderNode() < 0 {
+			return
+		}
+		c.strike(Fault{Kind: FaultKill, Node: c.leaderNode(), Nanos: 300 * millisecond})
+		c.load.insist(d)
+		c.settle()
 	}
-	c.strike(Fault{Kind: FaultKill, Node: c.leaderNode(), Nanos: 300 * millisecond})
-	c.load.readOnly = true
-	for i := range c.load.clients {
-		c.at(millisecond*int64(i), event{kind: evNext, client: i})
-	}
-	c.settle()
 }

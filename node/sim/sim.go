@@ -39,6 +39,7 @@ type Stats struct {
 	LinksLost    int // a node noticed that its link was gone
 	LinksFull    int // a link's queue was full
 	Superseded   int // entries replaced in some log
+	Moments      [Moments]int
 	Committed    wire.Index
 	VirtualSecs  float64
 }
@@ -107,6 +108,7 @@ func Run(opt Options) (Stats, error) {
 	c.run()
 	c.stats.VirtualSecs = float64(c.now) / float64(second)
 	c.stats.Hash = c.trace.hash ^ c.trace.faults
+	c.counted()
 	c.stats.Committed = wire.Index(len(c.check.committed))
 	if c.err != nil {
 		return c.stats, fmt.Errorf("seed %d at %.6f s: %w", opt.Seed, c.stats.VirtualSecs, c.err)

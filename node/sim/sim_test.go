@@ -16,9 +16,11 @@ func TestMain(m *testing.M) {
 
 func TestSwarm(t *testing.T) {
 	sum := each(t, shortly(20, 80), Swarm)
-	if *seedFlag != 0 || os.Getenv("DNODETEST_SEEDS") != "" {
+	ran := seeds(t, shortly(20, 80))
+	if *seedFlag != 0 || os.Getenv("DNODETEST_SIM") != "" || ran < 20 {
 		return // perhaps too few
 	}
+	notMissed(t, &sum, ran)
 	for what, count := range map[string]int{
 		"streams cut into pieces": sum.Pieces, "lost suffixes": sum.LostSuffixes, "links lost": sum.LinksLost,
 		"connections reset": sum.Resets, "requests whose connection was lost": sum.LostSent, "late answers": sum.Late,

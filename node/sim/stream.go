@@ -231,6 +231,7 @@ func (w *network) frame(c *conn, end int, f wire.Frame) {
 		w.greet(c, f)
 	case end == callee && c.side == wire.PeerSide:
 		n := w.c.nodes[c.callee]
+		w.c.check.canvass(n, f)
 		if err := n.rep.Peer(wire.NodeID(c.caller+1), f); err != nil {
 			w.c.fail(fmt.Errorf("node %d: %w", n.id, err))
 		}

@@ -136,12 +136,9 @@ const lingerNanos = 5 * second
 // errMayBeDown is what keeps such a cluster from having settled.
 var errMayBeDown = errors.New("the cluster has lost more than it can: it need not settle")
 
-// witness returns a node that has applied all that was committed. There is none if
-// too many are out.
+// witness returns a node that has applied all that was committed. There may be none
+// if too many are out, though one leads.
 func (c *Cluster) witness() *node {
-	if lead := c.leaderNode(); lead >= 0 {
-		return c.nodes[lead]
-	}
 	for _, n := range c.nodes {
 		if n.up && int(n.rep.Applied()) == len(c.check.committed) {
 			return n

@@ -29,7 +29,8 @@ import (
 var (
 	// ErrIdentity is wrapped when a data folder belongs to another node.
 	ErrIdentity = errors.New("data folder belongs to another node")
-	// ErrAbstain is wrapped when a single node cannot know how it voted.
+	// ErrAbstain is wrapped when a node cannot know how it voted: a single one, or
+	// a member that has nothing left of its vote.
 	ErrAbstain = errors.New("the vote file is damaged")
 )
 
@@ -240,8 +241,8 @@ func membersText(m *wire.Membership) string {
 
 // checkVote decides about a node that may have forgotten a vote. One of several
 // abstains until it has heard from a leader; if not even one slot is left to say
-// which terms it has voted in, it stays out: see raft's Decisions. A sole one would wait for ever: it
-// stops, until its operator has removed the file, which is consent.
+// which terms it has voted in, it stays out: see raft's Decisions. A sole one would
+// wait for ever: it stops, until its operator has removed the file, which is consent.
 func (n *Node) checkVote(st *raft.State, missing bool) error {
 	members := max(1, len(n.cfg.Cluster))
 	if st.MembersIndex != 0 {

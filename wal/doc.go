@@ -118,7 +118,12 @@
 // start both slots must be valid and equal, or slot 0 one version ahead: the
 // write of slot 1 had not come. Anything else means that a vote may have been
 // forgotten, and so does a log without a vote file: VoteState.Abstain. It
-// stays in the file, through restarts, until a vote is saved without it.
+// stays in the file, through restarts, until a vote is saved without it. A file
+// without a valid slot is left as it is.
+//
+// A version is relied on when both slots have it. So each slot alone holds all
+// that was relied on, and it takes two faults to forget it: a write that the disk
+// lost, and damage to the other slot.
 //
 // # Identity
 //
@@ -273,6 +278,10 @@
 //
 // 2026-11-23: a lost vote file is made with the duty to abstain in it. Rejected:
 // saving the duty into a clean file; a power cut between the two forgot it.
+//
+// 2026-11-23: a vote file without a valid slot is not written. Rejected: writing
+// the duty to abstain over it; two reads that failed once then cost the vote, and
+// with it the member, for good.
 //
 // 2026-11-23: a segment's zeros go to the device in pieces of 64 KiB (Flusher). A
 // sync of 512 bytes beside it has a p99 of 0.27 ms at 395 MB/s of zeros; 11.5 ms at

@@ -215,7 +215,7 @@ func (in *inspection) vote() error {
 		used, err := logExists(in.fs)
 		r.Text = "there is no vote file: the node has never started"
 		if used {
-			r.Kind, r.Text = KindDamage, "there is no vote file beside a log: "+abstention
+			r.Kind, r.Text = KindDamage, "there is no vote file beside a log: "+forgotten+"; a single node starts without it, and somebody must know that no other node ever used this folder or a copy of it"
 		}
 		return errors.Join(err, in.show(r))
 	}
@@ -230,7 +230,11 @@ func (in *inspection) vote() error {
 	r.Text = fmt.Sprintf("term %d, voted for %d, slot versions %d and %d", st.Vote.Term, st.Vote.For, slots[0].version, slots[1].version)
 	if st.Abstain {
 		r.Kind = KindDamage
-		r.Text += fmt.Sprintf("; slots valid: %v, %v: %s", valid[0], valid[1], abstention)
+		why := "a vote may be forgotten: start the node, it abstains from votes until a leader has reached it"
+		if st.Vote.Term == 0 {
+			why = forgotten
+		}
+		r.Text += fmt.Sprintf("; slots valid: %v, %v: %s; %s", valid[0], valid[1], why, consent)
 	}
 	if err := checkSlots(slots, valid, in.owner); err != nil {
 		r.Kind, r.Corrupt, r.Text = KindDamage, true, "the node refuses to start: "+err.Error()
@@ -238,8 +242,11 @@ func (in *inspection) vote() error {
 	return errors.Join(in.show(r), f.Close())
 }
 
-// abstention is what follows from a vote that may be forgotten.
-const abstention = "a vote may be forgotten: start the node, it abstains from votes until a leader has reached it; a single node refuses to start until somebody has removed the file who knows that no other node ever used this folder or a copy of it"
+// What follows from a vote that may be forgotten.
+const (
+	forgotten = "nothing is left of how this node voted, and a member of several refuses to start: bring the file back from a copy that is not older"
+	consent   = "a single node refuses to start until somebody has removed the file who knows that no other node ever used this folder or a copy of it"
+)
 
 // fence shows the marker of a failed sync.
 func (in *inspection) fence() error {

@@ -115,6 +115,7 @@ func TestInspectExplainsVoteAndFence(t *testing.T) {
 			must(t, wal.PrepareSegment(fs, small, n))
 			s.Log().SegmentReady(n)
 		}
+		must(t, s.SaveVote(wire.Vote{Term: 1, For: 2}))
 		must(t, s.Append(runs(entry(1, 1, 9))))
 		must(t, s.Sync())
 		damage(fs)
@@ -126,6 +127,7 @@ func TestInspectExplainsVoteAndFence(t *testing.T) {
 	}
 	f("slot", func(fs *crashfs.FS) { must(t, fs.Flip("vote", 30, 1)) }, "damage segment", "slots valid: false, true: a vote may be forgotten")
 	f("missing", func(fs *crashfs.FS) { must(t, fs.Remove("vote")) }, "damage segment", "no vote file beside a log")
+	f("lost", func(fs *crashfs.FS) { fs.SetBytes("vote", make([]byte, 8192)) }, "damage segment", "slots valid: false, false: nothing is left of how this node voted")
 	f("fence", func(fs *crashfs.FS) { _, err := fs.Create("fence"); must(t, err) }, "vote fence segment", "a write or sync that failed")
 	f("identity", func(*crashfs.FS) {}, "damage vote", "no identity file beside a log")
 	f("tail", func(fs *crashfs.FS) { must(t, fs.Flip("wal/00000001.seg", 600, 1)) }, "damage segment free", "the next start cuts it")

@@ -52,7 +52,8 @@ type slot struct {
 // OpenVotes reads the vote file, or makes it. The two slots must be valid and
 // equal, or the first one version ahead; otherwise the state says Abstain, and so
 // it does if a log is there without the file. What is returned has been written
-// to both slots again and synced.
+// to both slots again and synced, unless neither was valid: that file is left as
+// it is.
 func OpenVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	v, st, err := openVotes(fs, owner)
 	if err != nil {
@@ -72,7 +73,7 @@ func openVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	}
 	v.file = f
 	st, err := v.load()
-	if err == nil {
+	if err == nil && v.version > 0 { // else nothing is known, and the file may be all there is
 		// The same version again: the page cache may show what the disk has
 		// not, and slot 1 must have a version before slot 0 gets the next.
 		err = v.write(v.version, st.Vote)
@@ -145,8 +146,9 @@ func checkSlots(slots [2]slot, valid [2]bool, owner wire.ReplicaID) error {
 	return nil
 }
 
-// judgeSlots applies the rule: a version may be relied on once slot 0 has it,
-// and slot 1 gets it before the next.
+// judgeSlots applies the rule: slot 1 gets a version before slot 0 gets the next.
+// A version is relied on when both have it, so that either slot alone says all
+// that was, unless a write was lost, too.
 func judgeSlots(slots [2]slot, valid [2]bool) VoteState {
 	a, b := slots[0], slots[1]
 	var st VoteState

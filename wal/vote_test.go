@@ -105,6 +105,60 @@ func TestDamagedSlotAbstains(t *testing.T) {
 	f("missing beside a log", img, wire.Vote{})
 }
 
+// A file of which neither slot can be read, or made out, is left as it is: what
+// cannot be read today can tomorrow, and may be all that is left of the vote.
+func TestVoteFileThatSaysNothingIsLeftAlone(t *testing.T) {
+	fs := crashfs.New()
+	v, _ := openVotes(t, fs)
+	want := wire.Vote{Term: 5, For: 2}
+	must(t, v.Save(want))
+	fs.Inject(crashfs.Rule{Op: crashfs.OpRead, Name: "vote", Err: errDisk, Times: 2})
+	if _, st := openVotes(t, fs); !st.Abstain || st.Vote.Term != 0 {
+		t.Errorf("unreadable: %+v", st)
+	}
+	if _, st := openVotes(t, fs); st.Abstain || st.Vote != want {
+		t.Errorf("readable again: %+v", st)
+	}
+	damaged := make([]byte, 8192)
+	copy(damaged, "not a vote")
+	fs.SetBytes("vote", damaged)
+	openVotes(t, fs)
+	if !bytes.Equal(fs.Bytes("vote"), damaged) {
+		t.Error("damaged: the file was changed")
+	}
+}
+
+// Wherever the power is cut, one slot alone says all that was ever relied on: the
+// other may rot. What only slot 0 has was not relied on yet.
+func TestEitherSlotKeepsTheVote(t *testing.T) {
+	base := crashfs.New()
+	v, _ := openVotes(t, base)
+	must(t, v.Save(wire.Vote{Term: 5, For: 2}))
+	for op := 1; ; op++ {
+		fs := base.Kill()
+		fs.StopAt(op)
+		known := wire.Term(5)
+		v, _, err := wal.OpenVotes(fs, owner)
+		for term := wire.Term(6); err == nil && term < 9; term++ {
+			if err = v.Save(wire.Vote{Term: term, For: 3}); err == nil {
+				known = term
+			}
+		}
+		for img := range fs.Images(1000, uint64(op)) {
+			for slot := range int64(2) {
+				rotten := img.Kill()
+				must(t, rotten.Flip("vote", 4096*slot+30, 1))
+				if _, st := openVotes(t, rotten); st.Vote.Term < known || !st.Abstain {
+					t.Fatalf("power cut before operation %d, slot %d rots: %+v, term %d was relied on", op, slot, st, known)
+				}
+			}
+		}
+		if err == nil {
+			return
+		}
+	}
+}
+
 // Slots that are valid but not equal or consecutive: an old slot came back.
 func TestOldSlotAbstains(t *testing.T) {
 	fs := crashfs.New()

@@ -73,7 +73,8 @@
 //   - A node that has lost both slots does not start. Abstaining is not enough: it would
 //     acknowledge entries of a leader that its forgotten vote has helped to replace, and so
 //     commit what the new leader lacks (testdata/forgotten_vote.txt). No answer of the others
-//     tells it which term that was, short of all of them.
+//     tells it which term that was, short of all of them. One slot of two is enough: each
+//     alone holds every vote that was relied on (package wal, "Vote").
 //   - Terms of the whole log are kept as runs (16 bytes per change of leader), so that consistency
 //     checks and back-off never read the disk. In memory an entry costs its bytes and 4 more.
 //   - Offsets per entry and segments per contiguous stretch, rather than (chunk, offset, size) per

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wire"
@@ -154,5 +155,36 @@ func TestFullMemoryKeepsNoEntryOut(t *testing.T) {
 		if c := max(lead.core.log.commit, n.core.log.commit); c < 41 {
 			t.Errorf("%s: %s, member: %s", name, brief(lead.core), brief(n.core))
 		}
+	}
+}
+
+// A leader whose own disk is behind commits with the disks of others. What it holds
+// in memory for its disk is bounded all the same: more is refused, until the disk has
+// caught up.
+func TestEntriesThatWaitForTheLeadersDiskAreBounded(t *testing.T) {
+	net := newNetwork(3, 0, nil)
+	lead := net.elect(1)
+	net.settle()
+	r := lead.core
+	lead.hang = true
+	refused := 0
+	for range 100 {
+		if _, err := net.propose(1, string(make([]byte, 1<<20))); errors.Is(err, ErrBusy) {
+			refused++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		net.settle()
+		if r.log.memBytes > r.mostInMemory()+2<<20 {
+			t.Fatalf("%d bytes in memory, %s", r.log.memBytes, brief(r))
+		}
+	}
+	if r.log.commit != r.log.last || refused == 0 {
+		t.Fatalf("%d refused, %s", refused, brief(r))
+	}
+	lead.hang = false
+	net.settle()
+	if _, err := net.propose(1, "x"); err != nil {
+		t.Errorf("refused with an idle disk: %v, %s", err, brief(r))
 	}
 }

@@ -69,8 +69,8 @@ func (r *Raft) crowded() bool {
 	return r.log.memBytes > r.mostInMemory() && r.log.durable < r.log.last
 }
 
-// mostInMemory is the memory of the log beyond which a follower keeps no more of
-// it than it must. Who keeps the limits on what is in flight and uncommitted
+// mostInMemory is the memory of the log beyond which a node takes no more of it
+// than it must. Who keeps the limits on what is in flight and uncommitted
 // stays far below, however badly the entries fill the chunks.
 func (r *Raft) mostInMemory() int {
 	return r.cfg.TailBytes + 2*r.cfg.MaxUncommittedBytes + 2*r.cfg.MaxAppendBytes

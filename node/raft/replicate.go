@@ -19,6 +19,9 @@ func (r *Raft) Propose(typ wire.EntryType, head, body []byte) (wire.Index, error
 	if n := wire.EntryBytes(len(head) + len(body)); r.uncommitted > 0 && r.uncommitted+n > r.cfg.MaxUncommittedBytes {
 		return 0, ErrBusy
 	}
+	if typ == wire.EntryCommand && r.crowded() { // others' disks commit what this one does not have
+		return 0, ErrBusy
+	}
 	if typ != wire.EntryConfig {
 		r.uncommitted += r.log.propose(typ, r.term, head, body)
 		return r.log.last, nil

@@ -11,7 +11,8 @@ import (
 var (
 	// ErrNotLeader refuses a proposal or a read on a node that does not lead.
 	ErrNotLeader = errors.New("not the leader")
-	// ErrBusy refuses a proposal that would exceed MaxUncommittedBytes.
+	// ErrBusy refuses a proposal that would exceed MaxUncommittedBytes, or a command
+	// while this node's own disk is so far behind that memory is full of what it lacks.
 	ErrBusy = errors.New("too many uncommitted bytes")
 	// ErrNotReady refuses a read, or a change of voters, before the leader has
 	// committed an entry of its own term.
@@ -150,6 +151,7 @@ type Status struct {
 	Uncommitted  int        // bytes of entries after Commit
 	MembersIndex wire.Index
 	Abstaining   bool
+	Waiting      int  // messages that wait for the vote to be on this node's disk
 	DiskStalled  bool // the oldest unsynced batch is older than an election timeout
 }
 

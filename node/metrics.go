@@ -66,8 +66,7 @@ type snapshot struct {
 	held     int // bytes held for connections
 	heldMost int // the highest that was
 	inFlight int
-	writes   int // waiting for a majority
-	reads    int // waiting for a quorum round
+	pending  replica.Pending
 	ticks    uint64
 	founding string // what founding waits for, empty once founded
 	draining bool
@@ -126,7 +125,7 @@ func (l *loop) publish() {
 	s.founding = ""
 	s.status = l.rep.Status()
 	s.raft = l.rep.Raft().Status()
-	s.writes, s.reads = l.rep.Pending()
+	s.pending = l.rep.Pending()
 	if err := l.rep.Fenced(); err != nil {
 		s.fenced = err.Error()
 	}
@@ -280,8 +279,8 @@ func (e *exposition) requests(s *snapshot) {
 		}
 	}
 	e.one("dnode_requests_in_flight", "gauge", "Requests taken and not answered.", s.inFlight)
-	e.one("dnode_writes_waiting", "gauge", "Writes that wait for a majority of disks.", s.writes)
-	e.one("dnode_reads_waiting", "gauge", "Reads that wait for a quorum round.", s.reads)
+	e.one("dnode_writes_waiting", "gauge", "Writes that wait for a majority of disks.", s.pending.Writes)
+	e.one("dnode_reads_waiting", "gauge", "Reads that wait for a quorum round.", s.pending.Reads)
 	e.one("dnode_replies_lost_total", "counter", "Replies whose connection was gone.", s.repliesLost)
 }
 

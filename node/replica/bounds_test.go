@@ -173,7 +173,7 @@ func TestUnappliedWritesAreBounded(t *testing.T) {
 	for range 20 {
 		b.turn()
 	}
-	if w, _ := b.rep.Pending(); w != 0 || busy == 0 || len(b.got) != int(id) {
+	if w := b.rep.Pending().Writes; w != 0 || busy == 0 || len(b.got) != int(id) {
 		t.Errorf("%d writes wait, %d refused, %d of %d answered", w, busy, len(b.got), id)
 	}
 	b.turn(writeFrame(1000, put("k", value))) // nothing is counted as owed for ever
@@ -234,7 +234,7 @@ func TestWaitingReadsAreBounded(t *testing.T) {
 		for _, id := range []uint64{1, most} {
 			check(lead, id)
 		}
-		if _, reads := lead.rep.Pending(); reads != 0 || len(lead.replies) != int(most)+2 {
+		if reads := lead.rep.Pending().Reads; reads != 0 || len(lead.replies) != int(most)+2 {
 			t.Errorf("%s: %d reads wait, %d answered", what, reads, len(lead.replies))
 		}
 	}

@@ -86,7 +86,7 @@ func TestWritesBeyondTheLogAreAnswered(t *testing.T) {
 	c.electAmong(1, 1, 3)
 	c.pass(50)
 	old := c.at(1)
-	if w, _ := old.rep.Pending(); w != 0 {
+	if w := old.rep.Pending().Writes; w != 0 {
 		t.Fatalf("%d writes wait for ever", w)
 	}
 	old.refused(9, wire.CodeUnknown)

@@ -273,8 +273,17 @@ func (r *Replica) Membership() *wire.Membership {
 	return m
 }
 
+// Pending is what waits for an answer.
+type Pending struct {
+	Writes, Reads int
+	WriteBytes    int // of the writes' requests, at most MaxUncommittedBytes unless one alone is larger
+	ReadBytes     int // of the reads' queries
+}
+
 // Pending returns how many writes and reads wait for an answer.
-func (r *Replica) Pending() (writes, reads int) { return r.writes.len(), r.reads.len() }
+func (r *Replica) Pending() Pending {
+	return Pending{Writes: r.writes.len(), Reads: r.reads.len(), WriteBytes: r.owed, ReadBytes: r.queries.len()}
+}
 
 // followLeadership notices that leadership was won or lost by an event. It runs
 // after every event that can do so: a round or a time of one term must never be

@@ -201,8 +201,8 @@ func TestPendingWriteBecomesUnknownInTime(t *testing.T) {
 		c.finish(c.at(1))
 	}
 	c.at(1).refused(1, wire.CodeUnknown)
-	if w, r := c.at(1).rep.Pending(); w+r != 0 {
-		t.Fatalf("%d writes and %d reads are still pending", w, r)
+	if p := c.at(1).rep.Pending(); p.Writes+p.Reads != 0 {
+		t.Fatalf("%d writes and %d reads are still pending", p.Writes, p.Reads)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestChoose(t *testing.T) {
 	f(true, "fuzz", "fuzz")
 	f(false, "nonsense")
 	f(true, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "outside")
-	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "root", "race", "cross", "outside", "fuzz")
+	f(false, "", "format", "vet", "fix", "lint", "staticcheck", "deadcode", "test", "nested", "simulate", "root", "race", "cross", "outside", "fuzz")
 }
 
 // A step fails, rather than passing over it, when its tool cannot be had.
@@ -92,4 +92,17 @@ func TestFuzzDeadline(t *testing.T) {
 	f("echo context deadline exceeded; false", 3, true)
 	f("echo Failing input written; echo context deadline exceeded; false", 1, true)
 	f("false", 1, true)
+}
+
+// The share that the simulation covers must be said, and be large enough.
+func TestCoveredEnough(t *testing.T) {
+	f := func(said string, ok bool) {
+		t.Helper()
+		if err := coveredEnough(said); (err == nil) != ok {
+			t.Errorf("%q: %v", said, err)
+		}
+	}
+	f("ok  	x/node/sim	9.1s	coverage: 90.0% of statements in ./node/raft/..., ./node/replica/...\n", true)
+	f("ok  	x/node/sim	9.1s	coverage: 89.9% of statements in ./node/raft/..., ./node/replica/...\n", false)
+	f("ok  	x/node/sim	9.1s\n", false)
 }

@@ -42,7 +42,7 @@ var steps = []step{
 	{"deadcode", true, "no function that neither a command nor a test reaches", (*ci).deadcode},
 	{"test", true, "go test ./...", (*ci).test},
 	{"nested", true, "go test ./... of the modules below the root", (*ci).nested},
-	{"simulate", false, "the simulator on fresh seeds for a minute", (*ci).simulate},
+	{"simulate", false, "the simulator on fresh seeds for a minute, and what its short form covers", (*ci).simulate},
 	{"root", false, "tests on small file systems of their own, where they can be mounted", (*ci).asRoot},
 	{"race", false, "go test -race ./...", (*ci).race},
 	{"cross", false, "builds for linux and darwin on amd64 and arm64", (*ci).cross},

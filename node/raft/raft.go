@@ -155,7 +155,7 @@ func (r *Raft) Status() Status {
 		Commit: r.log.commit, Applied: r.log.applied, Last: r.log.last, Durable: r.log.durable,
 		First: r.log.first, MemFirst: r.log.memFirst, MemBytes: r.log.memBytes,
 		Uncommitted: r.uncommitted, MembersIndex: r.configs[len(r.configs)-1].Index,
-		Abstaining: r.abstain, DiskStalled: r.diskStalled(),
+		Abstaining: r.abstain, Waiting: len(r.waiting), DiskStalled: r.diskStalled(),
 	}
 }
 

@@ -18,6 +18,7 @@ type votePos struct {
 type checker struct {
 	leaders   map[wire.Term]wire.NodeID
 	votes     map[votePos]wire.NodeID
+	largest   int          // entry, in bytes
 	entries   [][]*created // at index-1: one for each term that made an entry there
 	committed []committed  // at index-1
 	model     model        // what the committed entries mean
@@ -56,11 +57,14 @@ func (k *checker) batch(n *node, fx *replica.Effects) error {
 		n.c.sawIf(fx.Reads[i].Peer != 0, ReadForFollower)
 		n.c.sawIf(fx.Reads[i].Peer == 0, ReadForApply)
 	}
-	return k.after(n)
+	return k.after(n, fx)
 }
 
 // after checks a node's state after each of its batches.
-func (k *checker) after(n *node) error {
+func (k *checker) after(n *node, fx *replica.Effects) error {
+	if err := n.rep.Fenced(); err != nil {
+		return n.mayFence(err) // whatever it has is of no use to anybody
+	}
 	st := n.rep.Raft().Status()
 	n.c.stats.Terms = max(n.c.stats.Terms, st.Term)
 	if st.Term < n.term || st.Commit < n.commit {
@@ -86,6 +90,9 @@ func (k *checker) after(n *node) error {
 	if err := k.onDisk(n, &st); err != nil {
 		return err
 	}
+	if err := k.bounds(n, fx, &st); err != nil {
+		return err
+	}
 	return k.applied(n, &st)
 }
 
@@ -99,6 +106,7 @@ func (k *checker) elected(n *node, st *raft.Status) error {
 		return fmt.Errorf("election safety: %d and %d both lead in term %d", was, n.id, st.Term)
 	}
 	k.leaders[st.Term] = n.id
+	k.nodes[n.index].inherited, k.nodes[n.index].held = st.Uncommitted, st.MemBytes
 	log := k.nodes[n.index].log
 	for i := range k.committed {
 		if e := &k.committed[i]; e.by < st.Term && (i >= len(log) || log[i] != e.entryID) {
@@ -193,11 +201,11 @@ func (k *checker) applied(n *node, st *raft.Status) error {
 	if now < t.applied || now > st.Commit {
 		return fmt.Errorf("applied: node %d goes from %d to %d, the commit index is %d", n.id, t.applied, now, st.Commit)
 	}
-	if n.rep.Fenced() != nil {
-		return n.mayFence(n.rep.Fenced())
-	}
 	if now == t.applied {
 		return nil
+	}
+	if err := k.appliedBytes(n, t.applied, now); err != nil {
+		return err
 	}
 	t.applied = now
 	for int(now) >= len(k.hashes) {

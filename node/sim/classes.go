@@ -53,6 +53,7 @@ func classes() []class {
 		switched("pauses", func(o *Options) *bool { return &o.Pause }),
 		switched("suspended machines", func(o *Options) *bool { return &o.Suspend }),
 		switched("clock steps", func(o *Options) *bool { return &o.Step }),
+		switched("nonsense", func(o *Options) *bool { return &o.Nonsense }),
 		switched("traps", func(o *Options) *bool { return &o.Trap }),
 		switched("stranded candidates", func(o *Options) *bool { return &o.Strand }),
 		switched("flapping links", func(o *Options) *bool { return &o.Flap }),

@@ -149,6 +149,9 @@ func (l *load) admit(cl *simClient, node int) {
 // frame encodes an operation's request, which is valid until the next one.
 func (l *load) frame(f *flight) []byte {
 	op := &l.history[f.op]
+	if op.Odd != ordinary {
+		return l.oddFrame(op, f.id)
+	}
 	kind := wire.FrameWrite
 	if op.Read {
 		kind = wire.FrameRead
@@ -173,6 +176,8 @@ func (l *load) answer(cl *simClient, node int, f wire.Frame) {
 	k.heard, k.answered, k.failures = l.c.now, true, 0
 	if slot < 0 {
 		l.c.stats.Late++
+	} else if f.Type != wire.FrameError && l.history[cl.flights[slot].op].Odd != ordinary {
+		l.oddAnswered(cl, slot, f)
 	} else if f.Type != wire.FrameError {
 		l.answered(cl, slot, f)
 	} else {
@@ -245,6 +250,11 @@ func (l *load) count(op *Op) {
 // refused takes a node's refusal.
 func (l *load) refused(cl *simClient, slot int, e *wire.Error) {
 	f := &cl.flights[slot]
+	odd := l.history[f.op].Odd
+	if odd > askStatus && (e.Code == wire.CodeBadRequest || e.Code == wire.CodeTooLarge || e.Code == wire.CodeUnknownType) {
+		l.finish(cl, slot)
+		return
+	}
 	switch e.Code {
 	case wire.CodeUnknown, wire.CodeNotLeader, wire.CodeUnavailable, wire.CodeBusy, wire.CodeFenced, wire.CodeNoSpace:
 	default:

@@ -33,8 +33,10 @@ func (n *node) tick() {
 	}
 	if due > most { // it was stopped
 		n.heard = n.c.now
-		if n.since[0] != 0 {
-			n.since[0] = n.c.now
+		for i := range n.since {
+			if n.since[i] != 0 {
+				n.since[i] = n.c.now
+			}
 		}
 	}
 	n.c.fail(n.c.check.quorum(n))

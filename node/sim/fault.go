@@ -24,34 +24,35 @@ type FaultKind uint8
 
 // The faults.
 const (
-	FaultKill    FaultKind = iota // kill -9 of Node, which comes back after Nanos
-	FaultPower                    // power loss of Node, which comes back after Nanos; Seed chooses what its disk kept
-	FaultPause                    // Node stands still for Nanos
-	FaultSlow                     // Node's disk is Value times as slow
-	FaultQuota                    // Node's disk has Value bytes left
-	FaultFlap                     // Node's link to To breaks; as datagrams: it is told so, and after Nanos that it is back
-	FaultCut                      // Links carry nothing any more
-	FaultLag                      // Links take Nanos longer
-	FaultMend                     // Links are whole again
-	FaultHeal                     // all links are whole again
-	FaultHush                     // clients only read for Nanos
-	FaultReset                    // the connection of client To to Node breaks; Seed chooses who learns of it late
-	FaultIO                       // a call on Node's disk fails, chosen by Seed; if that fences it, it is restarted after Nanos
-	FaultHang                     // Node's disk returns nothing for Nanos; then it does, or Node is restarted
-	FaultFiles                    // Node can open no file for Nanos
-	FaultRot                      // Node, which is down, has damage on its disk
-	FaultSpoil                    // a sector of Node's disk cannot be read any more
-	FaultStray                    // a write of Node is lost, or lands elsewhere
-	FaultVote                     // Node, which is down, has a slot of its vote damaged
-	FaultWipe                     // Node, which is down, loses its disk
-	FaultTear                     // Node loses power in the middle of its next write, and comes back after Nanos; Seed as above
-	FaultSuspend                  // Node's machine sleeps for Nanos: datagrams sent to it are lost
-	FaultStep                     // Node's clock leaps ahead by Nanos
-	FaultKinds                    // how many there are
+	FaultKill     FaultKind = iota // kill -9 of Node, which comes back after Nanos
+	FaultPower                     // power loss of Node, which comes back after Nanos; Seed chooses what its disk kept
+	FaultPause                     // Node stands still for Nanos
+	FaultSlow                      // Node's disk is Value times as slow
+	FaultQuota                     // Node's disk has Value bytes left
+	FaultFlap                      // Node's link to To breaks; as datagrams: it is told so, and after Nanos that it is back
+	FaultCut                       // Links carry nothing any more
+	FaultLag                       // Links take Nanos longer
+	FaultMend                      // Links are whole again
+	FaultHeal                      // all links are whole again
+	FaultHush                      // clients only read for Nanos
+	FaultReset                     // the connection of client To to Node breaks; Seed chooses who learns of it late
+	FaultIO                        // a call on Node's disk fails, chosen by Seed; if that fences it, it is restarted after Nanos
+	FaultHang                      // Node's disk returns nothing for Nanos; then it does, or Node is restarted
+	FaultFiles                     // Node can open no file for Nanos
+	FaultRot                       // Node, which is down, has damage on its disk
+	FaultSpoil                     // a sector of Node's disk cannot be read any more
+	FaultStray                     // a write of Node is lost, or lands elsewhere
+	FaultVote                      // Node, which is down, has a slot of its vote damaged
+	FaultWipe                      // Node, which is down, loses its disk
+	FaultTear                      // Node loses power in the middle of its next write, and comes back after Nanos; Seed as above
+	FaultSuspend                   // Node's machine sleeps for Nanos: datagrams sent to it are lost
+	FaultStep                      // Node's clock leaps ahead by Nanos
+	FaultNonsense                  // a member sends Node what no correct one does, chosen by Seed
+	FaultKinds                     // how many there are
 )
 
 func (k FaultKind) String() string {
-	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "hush", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "suspend", "step", "?"}[min(k, FaultKinds)]
+	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "hush", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "suspend", "step", "nonsense", "?"}[min(k, FaultKinds)]
 }
 
 func (f Fault) String() string {
@@ -135,6 +136,8 @@ func (c *Cluster) strike(f Fault) {
 		c.nodes[f.Node].clock.offset += f.Nanos
 	case FaultSlow:
 		c.nodes[f.Node].slow = f.Value
+	case FaultNonsense:
+		c.nodes[f.Node].nonsense(f.Seed)
 	case FaultQuota:
 		c.nodes[f.Node].limit(f.Value)
 	case FaultFlap:
@@ -172,7 +175,7 @@ func (c *Cluster) replayed(f Fault) {
 	if c.quiet {
 		return
 	}
-	needsLife := f.Kind <= FaultPause || f.Kind == FaultSuspend || f.Kind == FaultFlap
+	needsLife := f.Kind <= FaultPause || f.Kind == FaultSuspend || f.Kind == FaultFlap || f.Kind == FaultNonsense
 	if needsLife && !c.nodes[f.Node].up || f.Kind >= FaultIO && f.Kind < FaultSuspend && !c.feasible(&f) {
 		return
 	}

@@ -13,6 +13,7 @@ type Op struct {
 	Client  int
 	Read    bool
 	Scan    bool             // a read of a range
+	Odd     oddity           // neither
 	Level   wire.Consistency // of a read
 	Key     string           // or the first that comes to mind: the command or the query has them all
 	Query   []byte           // reads: as sent

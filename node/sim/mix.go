@@ -10,6 +10,10 @@ import (
 func (l *load) draw(cl *simClient) Op {
 	op := Op{Client: cl.index, place: l.place(), Call: l.c.now, floor: l.c.check.floor}
 	op.Key = l.keys[op.place]
+	if l.demand == anything && l.c.opt.Odd > 0 && l.rand.IntN(100) < l.c.opt.Odd {
+		l.odd(&op)
+		return op
+	}
 	if l.demand == onlyReads || l.demand == anything && l.mayRead(cl) {
 		l.read(cl, &op)
 		return op

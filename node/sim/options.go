@@ -58,6 +58,8 @@ type Options struct {
 	Suspend bool
 	// Step lets clocks leap ahead. No lease holds then, but all else must.
 	Step bool
+	// Nonsense sends nodes messages that no correct member does.
+	Nonsense bool
 	// DriftPPM bounds how fast or slow a node's clock runs, in millionths.
 	DriftPPM int64
 	// BatchNanos is how long a node gathers events before it carries out their
@@ -76,6 +78,7 @@ type Options struct {
 	// Mixed adds batches over several keys and compare-and-sets with what was
 	// read before to the writes.
 	Mixed   bool
+	Odd     int // share of requests, in percent, that are not about data or that no node can accept
 	Readers int // share of clients that never write, in percent
 	// Loyal is the share of clients, in percent, that go on asking a node that
 	// does not answer.
@@ -200,6 +203,7 @@ func (o *Options) network(r *rand.Rand) {
 	o.Mixed = r.IntN(2) == 0
 	o.Stales = []int{0, 20}[r.IntN(2)]
 	o.Scans = []int{0, 10, 50}[r.IntN(3)]
+	o.Odd, o.Nonsense = []int{0, 1, 5}[r.IntN(3)], r.IntN(2) == 0
 	o.Hot = []int{0, 0, 50}[r.IntN(3)]
 	if r.IntN(4) == 0 {
 		o.Keys = 100

@@ -289,7 +289,7 @@ func (c *Cluster) fault() {
 		c.trap()
 		return
 	}
-	switch c.faults.IntN(11) {
+	switch c.faults.IntN(12) {
 	case 0:
 		if c.opt.Kill {
 			c.crashSome(FaultKill)
@@ -331,6 +331,10 @@ func (c *Cluster) fault() {
 	case 10:
 		if c.opt.Step {
 			c.step()
+		}
+	case 11:
+		if n := c.nodes[c.faults.IntN(len(c.nodes))]; c.opt.Nonsense && n.up && n.paused <= c.now {
+			c.strike(Fault{Kind: FaultNonsense, Node: n.index, Seed: c.faults.Uint64()})
 		}
 	}
 }

@@ -223,3 +223,17 @@ func TestRecordReplays(t *testing.T) {
 		}
 	}
 }
+
+// TestFounding strikes the first leaders, on a network so slow that the founding
+// entry has reached nobody: another's takes its place, in the log and in force.
+func TestFounding(t *testing.T) {
+	sum := each(t, 8, func(seed uint64) Options {
+		o := powerLoss(seed)
+		o.PowerAll, o.FaultNanos, o.Hunt, o.LoadNanos = false, 0, 100, 3*second
+		o.Streams, o.TailDelay, o.TailFactor, o.AppendBytes = false, 1, 1000, 1
+		return o
+	})
+	if sum.Moments[FoundingReplaced] == 0 {
+		t.Errorf("in no seed: %v", FoundingReplaced)
+	}
+}

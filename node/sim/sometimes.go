@@ -122,7 +122,8 @@ func (k *checker) asked(n *node, from replica.ConnID, f wire.Frame) {
 func (k *checker) done(n *node) {
 	t := &k.nodes[n.index]
 	t.asked = t.asked[:0]
-	_, t.waiting = n.rep.Pending()
+	p := n.rep.Pending()
+	t.waiting, t.owing = p.Reads, p.Writes
 }
 
 // refused notices what a client is told instead of an answer.

@@ -52,6 +52,9 @@ type nodeTruth struct {
 	answered  wire.Index // the highest revision of a read's answer
 	round     uint64     // the last that it began as leader
 	waiting   int        // reads, when its last batch ended
+	owing     int        // writes, likewise
+	inherited int        // bytes that were not committed when it was elected
+	held      int        // bytes of the log in memory then
 	asked     []question // in the batch under way
 }
 
@@ -90,6 +93,7 @@ func (k *checker) meet(i wire.Index, e created) error {
 		k.entries = append(k.entries, nil)
 	}
 	k.entries[i-1] = append(k.entries[i-1], &e)
+	k.largest = max(k.largest, len(e.raw))
 	return nil
 }
 
@@ -194,7 +198,8 @@ func (k *checker) durable(n *node, batches []replica.Store) {
 func (k *checker) crashed(n *node) {
 	t := &k.nodes[n.index]
 	t.pending = t.pending[:len(n.writing)]
-	t.applied, t.heard, t.answered, t.round, t.waiting = 0, 0, 0, 0, 0
+	t.applied, t.heard, t.answered, t.round, t.waiting, t.owing = 0, 0, 0, 0, 0, 0
+	t.inherited, t.held = 0, 0
 	t.asked = t.asked[:0]
 	n.c.sawIf(n.leads(), LeaderLost)
 	up := 0

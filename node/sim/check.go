@@ -63,7 +63,7 @@ func (k *checker) batch(n *node, fx *replica.Effects) error {
 // after checks a node's state after each of its batches.
 func (k *checker) after(n *node, fx *replica.Effects) error {
 	if err := n.rep.Fenced(); err != nil {
-		return n.mayFence(err) // whatever it has is of no use to anybody
+		return n.mayFence(err) // it may have learned of entries that it will not store, and tells nobody
 	}
 	st := n.rep.Raft().Status()
 	n.c.stats.Terms = max(n.c.stats.Terms, st.Term)
@@ -142,13 +142,9 @@ func (k *checker) deposed(n *node, st *raft.Status) {
 
 // commits checks what a node has learned to be committed: only a leader finds
 // out, by counting disks, and only up to an entry of its own term; and everybody
-// finds the same. Who is fenced may have learned it together with entries that it
-// will not store any more, and tells nobody.
+// finds the same.
 func (k *checker) commits(n *node, st *raft.Status) error {
 	log := k.nodes[n.index].log
-	if n.rep.Fenced() != nil {
-		return nil
-	}
 	if int(st.Commit) > len(log) {
 		return fmt.Errorf("commit: node %d has committed %d, its log ends at %d", n.id, st.Commit, len(log))
 	}

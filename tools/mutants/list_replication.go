@@ -121,6 +121,10 @@ var replicationMutants = []mutant{
 		edits: []edit{{raftGo, `} else if len(r.waiting) < maxWaiting {`, `} else if len(r.waiting) < 1<<30 {`}},
 	},
 	{
+		name: "leader-unbounded", class: "own", by: "sim", breaks: "a leader whose own disk lags takes commands without end",
+		edits: []edit{{replicateGo, `typ == wire.EntryCommand && r.crowded()`, `typ == wire.EntryCommand && r.crowded() && r.log.last == 0`}},
+	},
+	{
 		name: "follower-unbounded", class: "own", by: "raft", breaks: "a follower whose disk hangs takes entries without bound",
 		edits: []edit{{followGo, `if in.from > r.log.last && r.crowded() {`, `if in.from > r.log.last && r.crowded() && in.last == 0 {`}},
 	},

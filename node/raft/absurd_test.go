@@ -112,3 +112,24 @@ func TestAbsurdNumbers(t *testing.T) {
 		}
 	}
 }
+
+// A leader only appends: what contradicts what it sent before, in one term, is
+// nonsense, committed or not.
+func TestLeaderThatTakesEntriesBackIsRefused(t *testing.T) {
+	r := newNetwork(3, 0, nil).preload(1, 1, 1, 1).core
+	step := func(m wire.PeerMessage) error {
+		m.Type, m.From, m.Term = wire.FrameAppend, 2, 3
+		return r.Step(&m)
+	}
+	if err := step(wire.PeerMessage{Index: 2, LogTerm: 1, Entries: entry(3, 3)}); err != nil {
+		t.Fatal(err)
+	}
+	before := r.Status()
+	if err := step(wire.PeerMessage{Index: 1, LogTerm: 1, Commit: 7, Entries: entry(2, 3)}); !errors.Is(err, ErrNonsense) || r.Status() != before {
+		t.Errorf("%v, %+v became %+v", err, before, r.Status())
+	}
+	next := wire.PeerMessage{Type: wire.FrameAppend, From: 3, Term: 4, Index: 1, LogTerm: 1, Entries: entry(2, 4)}
+	if err := r.Step(&next); err != nil || r.Status().Last != 2 {
+		t.Errorf("the next leader: %v, the log ends at %d, want 2", err, r.Status().Last)
+	}
+}

@@ -111,8 +111,8 @@ func (r *Raft) examine(m *wire.PeerMessage) (incoming, error) {
 		}
 		in.last, term = e.Index, e.Term
 		if in.fresh == nil && !r.log.matches(e.Index, e.Term) {
-			if in.fits && e.Index <= r.log.commit {
-				return in, fmt.Errorf("%w: entry %d of term %d contradicts a committed one", ErrNonsense, e.Index, e.Term)
+			if in.fits && e.Index <= r.settled(m.Term) {
+				return in, fmt.Errorf("%w: entry %d of term %d contradicts one that is committed or came from the same leader", ErrNonsense, e.Index, e.Term)
 			}
 			in.from, in.fresh = e.Index, rest
 		}
@@ -126,6 +126,15 @@ func (r *Raft) examine(m *wire.PeerMessage) (incoming, error) {
 		rest = rest[e.Size:]
 	}
 	return in, nil
+}
+
+// settled is up to where a leader of the term may not replace entries: what is
+// committed, and what came from it before, for it only appends.
+func (r *Raft) settled(term wire.Term) wire.Index {
+	if term == r.term {
+		return max(r.log.commit, r.follow.verified)
+	}
+	return r.log.commit
 }
 
 // durableGrew asks for an acknowledgement if there is more to acknowledge.

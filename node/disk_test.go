@@ -500,3 +500,39 @@ func TestHangingLeaderDisk(t *testing.T) {
 	c.put("k2", "after")
 	c.wantGet(lead, wire.Stale, "k2", "after")
 }
+
+// A single node whose disk hangs leads on: reads are served, a write waits, and
+// the node says that it is not ready and why. The write is answered in the end.
+func TestHangingSoleDisk(t *testing.T) {
+	tr, said := newTrace(), &testLog{}
+	cfg := testConfig(t, "n1")
+	cfg.OpenFS, cfg.Logger, cfg.ElectionTicks = tr.fs(0), said.logger(), 20
+	n := start(t, cfg)
+	conn := mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return conn.put("k", "v") })
+	hold := tr.holdNode(0)
+	back := sync.OnceFunc(func() { tr.release(0); close(hold) })
+	t.Cleanup(back)
+	writer := mustConnect(t, n.ClientAddr())
+	answered := make(chan error, 1)
+	go func() { answered <- writer.put("k", "during") }()
+	eventually(t, "the node to say that its disk hangs", func() error {
+		if reasons := strings.Join(n.notReady(), " "); !strings.Contains(reasons, "the disk does not return") {
+			return fmt.Errorf("not ready because: %q", reasons)
+		}
+		return nil
+	})
+	if _, err := conn.get(wire.Linearizable, "k"); err != nil || n.Status().Role != wire.RoleLeader {
+		t.Errorf("read: %v; role %v", err, n.Status().Role)
+	}
+	back()
+	if err := <-answered; err != nil {
+		t.Errorf("write: %v", err)
+	}
+	eventually(t, "the node to be ready again", func() error {
+		if reasons, text := n.notReady(), said.String(); len(reasons) > 0 || !strings.Contains(text, "disk.hangs") || !strings.Contains(text, "disk.returned") {
+			return fmt.Errorf("not ready because of %q; said %s", reasons, text)
+		}
+		return nil
+	})
+}

@@ -308,8 +308,8 @@ func (d *diskLoop) read() {
 
 // take makes everything that is queued the goroutine's own, behind what could not
 // be written yet. A leader that gets no acknowledgement sends no more than its
-// window, and one that hears nothing from its own disk steps down, so that this is
-// bounded.
+// window, and one that hears nothing from its own disk steps down, or takes no more
+// than may be uncommitted if it is a sole voter, so that this is bounded.
 func (d *diskLoop) take() {
 	var stuck []replica.Store
 	var identity *wal.Identity

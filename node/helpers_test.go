@@ -78,7 +78,7 @@ func testConfig(t *testing.T, name string) Config {
 	return Config{
 		Name: name, DataDir: t.TempDir(), Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", HTTP: "127.0.0.1:0",
 		SegmentBytes: wire.MinSegmentBytes, Logger: w.logger(),
-		ElectionTicks: 200, HeartbeatTicks: 3, // a sole voter steps down when its disk stands still for that long
+		ElectionTicks: 200, HeartbeatTicks: 3, // a disk may be slow for that long before it hangs
 	}
 }
 

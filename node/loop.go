@@ -66,6 +66,7 @@ type loop struct {
 	lastTick  int64
 	ticks     uint64
 	fenced    bool
+	hangs     bool // the disk does, as last logged
 	leader    wire.NodeID // as last logged
 	term      wire.Term
 	counters  counters
@@ -314,10 +315,25 @@ func (l *loop) logChanges() {
 		}
 		l.log.Info("leader changed", "event", "raft.leader", "leader", name, "term", uint64(term), "self", lead == l.id())
 	}
+	l.logHang()
 	if err := l.rep.Fenced(); err != nil && !l.fenced {
 		l.fenced = true
 		l.log.Error("the disk failed: this node no longer votes or acknowledges; check the disk and its file system, then restart the node", "event", "disk.fenced", "err", err)
 		l.n.setErr(fmt.Errorf("the disk failed, and this node took no part since: check the disk and its file system, then start again: %w", err))
+	}
+}
+
+// logHang says that the disk hangs: a sole voter leads on, and nothing else tells.
+func (l *loop) logHang() {
+	hangs := l.rep.Raft().Status().DiskStalled
+	if hangs == l.hangs || l.rep.Fenced() != nil {
+		return
+	}
+	l.hangs = hangs
+	if hangs {
+		l.log.Warn("the disk has not returned for an election timeout: this node acknowledges nothing until it does; look at the disk and its file system", "event", "disk.hangs")
+	} else {
+		l.log.Info("the disk has returned", "event", "disk.returned")
 	}
 }
 

@@ -66,7 +66,7 @@ type loop struct {
 	lastTick  int64
 	ticks     uint64
 	fenced    bool
-	hangs     bool // the disk does, as last logged
+	hangs     bool        // the disk does, as last logged
 	leader    wire.NodeID // as last logged
 	term      wire.Term
 	counters  counters

@@ -199,7 +199,7 @@ func (o *Options) network(r *rand.Rand) {
 	o.QueueBytes = []int{2*o.InflightBytes + 128<<10, 8 << 20}[r.IntN(2)] // the shell wants as much
 	o.Depth = []int{1, 1, 4, 16}[r.IntN(4)]
 	o.ConnRequests = []int{0, 1, 3}[r.IntN(3)]
-	o.ConnBytes = []int{0, 64 << 10}[r.IntN(2)]
+	o.ConnBytes = []int{0, max(64<<10, 8*o.ValueBytes)}[r.IntN(2)] // a batch has five values at most
 	o.Mixed = r.IntN(2) == 0
 	o.Stales = []int{0, 20}[r.IntN(2)]
 	o.Scans = []int{0, 10, 50}[r.IntN(3)]

@@ -159,7 +159,7 @@ func Swarm(seed uint64) Options {
 	}
 	o.ThinkNanos *= int64(o.Depth) // deep queues make races, not load
 	if o.BatchBytes == 1 && o.TailBytes == 1 {
-		o.BatchNanos = min(o.BatchNanos, 200*microsecond) // else followers never keep up
+	if o.BatchBytes == 1 { // an entry a batch
 	}
 	o.Suspend = r.IntN(4) == 0
 	o.Step = o.Leases == 0 && r.IntN(2) == 0

@@ -158,7 +158,7 @@ func Swarm(seed uint64) Options {
 		o.Loss, o.TailDelay = o.Loss/10, o.TailDelay/10
 	}
 	o.ThinkNanos *= int64(o.Depth) // deep queues make races, not load
-	if o.BatchBytes == 1 { // an entry a batch: else followers never keep up
+	if o.BatchBytes == 1 {         // an entry a batch: else followers never keep up
 		o.BatchNanos = min(o.BatchNanos, 200*microsecond)
 	}
 	o.Suspend = r.IntN(4) == 0

@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wal"
@@ -121,4 +122,61 @@ func TestCutTailLeavesAttestation(t *testing.T) {
 	if _, _, err := wal.Open(fs, small); !errors.As(err, &c) {
 		t.Fatalf("rot in a group that was durable: %v", err)
 	}
+}
+
+// A write that went astray can leave a record of another history, as valid as the
+// one that should stand there: what comes after it says so, and is refused.
+func TestRecordOfAnotherHistory(t *testing.T) {
+	const file = "wal/00000001.seg"
+	history := func(term wire.Term) (*crashfs.FS, int) {
+		fs := crashfs.New()
+		l, _ := mustOpen(t, fs, small)
+		must(t, l.Append(runs(entry(1, term, 50))))
+		end := 0
+		segments(t, fs, func(_ string, e int64) { end = int(e) })
+		must(t, l.Append(runs(entry(2, 2, 50))))
+		must(t, l.Sync())
+		must(t, l.Append(runs(entry(3, 2, 50))))
+		must(t, l.Sync())
+		return fs, end
+	}
+	fs, end := history(1)
+	other, _ := history(2)
+	b := fs.Bytes(file)
+	copy(b[512:end], other.Bytes(file)[512:end])
+	fs.SetBytes(file, b)
+	var c *wal.CorruptError
+	_, _, err := wal.Open(fs, small)
+	if !errors.As(err, &c) || c.File != file || c.Offset != int64(end) || !strings.Contains(c.Reason, "does not follow on the record before it") {
+		t.Errorf("%v, want damage at offset %d", err, end)
+	}
+}
+
+// A sealed segment that was brought back from another copy of the log holds the
+// same entries in other groups: the next segment's sequence shows it.
+func TestSegmentOfAnotherHistory(t *testing.T) {
+	history := func(batches ...[]byte) *crashfs.FS {
+		fs := crashfs.New()
+		l, _ := mustOpen(t, fs, small)
+		for _, b := range batches {
+			must(t, l.Append(runs(b)))
+			must(t, l.Sync())
+		}
+		return fs
+	}
+	f := func(first ...[]byte) error {
+		t.Helper()
+		fs := history(append(first, entry(4, 1, 900))...)
+		fs.SetBytes("wal/00000001.seg", history(entries(1, 2, 1, 900), entry(3, 1, 900), entry(4, 1, 900)).Bytes("wal/00000001.seg"))
+		_, _, err := wal.Open(fs, small)
+		return err
+	}
+	var c *wal.CorruptError
+	if err := f(entry(1, 1, 900), entry(2, 1, 900), entry(3, 1, 900)); !errors.As(err, &c) || c.File != "wal/00000002.seg" {
+		t.Errorf("a group fewer: %v", err)
+	}
+	if err := f(entries(1, 3, 1, 900)); !errors.As(err, &c) || c.File != "wal/00000002.seg" {
+		t.Errorf("a group more: %v", err)
+	}
+	must(t, f(entries(1, 2, 1, 900), entry(3, 1, 900)))
 }

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 	"testing"
@@ -83,10 +84,11 @@ func TestExplore(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			s.states = states
 			x := explore(&s)
-			t.Logf("%d states, %d of a node, %d messages, %d events, depth %d, exhausted: %v", x.seen.n, len(x.nodes), len(x.msgs), x.events, x.depth, x.exhausted())
+			size := fmt.Sprintf("%d states, %d of a node, %d messages, %d events, depth %d, exhausted: %v", x.seen.n, len(x.nodes), len(x.msgs), x.events, x.depth, x.exhausted())
 			if x.fault != "" {
-				t.Fatal(x.fault)
+				t.Fatal(x.fault + size)
 			}
+			t.Log(size)
 			if !x.exhausted() && !far {
 				t.Error("cut off")
 			}

@@ -127,8 +127,12 @@ func TestFullDiskIsNotForEver(t *testing.T) {
 }
 
 func testPasses(t *testing.T, why error) {
-	s := &store{fail: "append", err: why}
+	s := &store{fail: "vote", err: why}
 	d := disk.New(s)
+	if done := d.Write([]replica.Store{vote(1, 2, 1)}); !errors.Is(done.Err, why) || d.Err() != nil {
+		t.Fatalf("a vote without room: %v, for ever: %v", done.Err, d.Err())
+	}
+	s.fail, s.calls = "append", nil
 	batch := []replica.Store{entries(1, 1, 1, 2)}
 	for range 2 {
 		if done := d.Write(batch); !errors.Is(done.Err, why) || d.Err() != nil {

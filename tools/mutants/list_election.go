@@ -114,4 +114,8 @@ var electionMutants = []mutant{
 		name: "term-leaps", class: "own", by: "raft", breaks: "one message moves the term as far as it says",
 		edits: []edit{{raftGo, `r.becomeFollower(r.term+maxLeap, 0)`, `r.becomeFollower(m.Term, 0)`}},
 	},
+	{
+		name: "log-term-not-taken", class: "own", by: "raft", breaks: "a restart stays in a term before the log's",
+		edits: []edit{{raftGo, `if t := r.log.lastTerm(); t > r.term {`, `if t := r.log.lastTerm(); t > r.term && r.abstain {`}},
+	},
 }

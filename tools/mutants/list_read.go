@@ -53,6 +53,10 @@ var readMutants = []mutant{
 	}`}},
 	},
 	{
+		name: "lease-ring-wraps", class: "C5", by: "raft", breaks: "a lease counts from a later round that took the place of its own",
+		edits: []edit{{readGo, ` || r.rounds.last-c >= roundTimes {`, ` {`}},
+	},
+	{
 		name: "lease-before-noop", class: "C1", by: "sim", breaks: "lease reads are answered before the first commit of the term",
 		edits: []edit{{readGo, `r.cfg.LeaseNanos == 0 || r.log.commit < r.termStart ||`, `r.cfg.LeaseNanos == 0 ||`}},
 	},
@@ -126,6 +130,11 @@ var replicaMutants = []mutant{
 		edits: []edit{{requestGo, `case r.reads.len() >= maxReads || r.queries.len()+len(query) > maxQueryBytes:`, `case r.reads.len() >= 1<<30:`}},
 	},
 	{
+		name: "queries-never-freed", class: "own", by: "replica", breaks: "reads that were answered count against the bound of those that wait",
+		edits: []edit{{requestGo, `	r.queries.popTo(w.at + uint64(w.size))
+`, ``}},
+	},
+	{
 		name: "replies-unbounded", class: "own", by: "replica", breaks: "the replies of one batch have no bound",
 		edits: []edit{{replicaGo, `return len(r.out) > r.maxOut()`, `return len(r.out) > 1<<30`}},
 	},
@@ -162,15 +171,7 @@ var replicaMutants = []mutant{
 		name: "apply-unchecked", class: "C6", by: "sim", breaks: "a piece that was read back is applied once more",
 		edits: []edit{
 			{applyGo, `if err != nil || e.Index != r.applied+1 {`, `if err != nil {`},
-			{applyGo, `	if len(r.fetched) > 0 {
-		return r.fetched
-	}
-	if b`, `	if len(r.fetched) > 0 {
-		b := r.fetched
-		r.fetched = nil
-		return b
-	}
-	if b`},
+			{applyGo, "		if len(r.fetched) > 0 {\n			r.fetched = b\n		}\n", ""},
 		},
 	},
 	{
@@ -178,7 +179,7 @@ var replicaMutants = []mutant{
 		edits: []edit{{storeGo, `if item := s.get(c.Key); !holds(c, item) {`, `if item := s.get(c.Key); !holds(c, item) && index == 0 {`}},
 	},
 	{
-		name: "first-vote-of-batch", class: "R2", by: "sim", breaks: "of several votes that wait for the disk the oldest is saved",
+		name: "first-vote-of-batch", class: "R2", by: "disk", breaks: "of several votes that wait for the disk the oldest is saved",
 		edits: []edit{{diskGo, `for i := len(batches) - 1; i >= 0; i-- {`, `for i := range batches {`}},
 	},
 	{
@@ -197,6 +198,10 @@ var replicaMutants = []mutant{
 		edits: []edit{{diskGo, `	if err != nil {
 		return fmt.Errorf("cannot append to log: %w", err)`, `	if err != nil && !wal.Passes(err) {
 		return fmt.Errorf("cannot append to log: %w", err)`}},
+	},
+	{
+		name: "vote-no-space-acked", class: "W6", by: "disk", breaks: "a vote that found no room counts as saved",
+		edits: []edit{{diskGo, `if err := d.store.SaveVote(batches[i].Vote); err != nil {`, `if err := d.store.SaveVote(batches[i].Vote); err != nil && !wal.Passes(err) {`}},
 	},
 	{
 		name: "sync-left-out", class: "W5", by: "sim", breaks: "entries are acknowledged after the write, without a sync",

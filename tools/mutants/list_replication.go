@@ -69,6 +69,10 @@ var replicationMutants = []mutant{
 		edits: []edit{{raftGo, `if m.Term < r.term || r.role != Leader {`, `if r.role != Leader {`}},
 	},
 	{
+		name: "match-goes-back", class: "R9", by: "raft", breaks: "an acknowledgement that comes late takes back a newer one",
+		edits: []edit{{replicateGo, `if m.Index > p.match {`, `if m.Index != p.match {`}},
+	},
+	{
 		name: "batch-outlives-truncation", class: "R11", by: "raft", breaks: "the completion of a truncated entry counts for the one in its place (ABA)",
 		edits: []edit{{logGo, `l.batches[i].last = min(l.batches[i].last, l.last)`, `_ = i`}},
 	},
@@ -86,7 +90,7 @@ var replicationMutants = []mutant{
 		edits: []edit{{raftGo, `r.uncommitted += r.log.propose(wire.EntryNoop, r.term, head, nil)`, `_ = head`}},
 	},
 	{
-		name: "no-back-off", class: "own", by: "sim", breaks: "a refused append is repeated at the same place",
+		name: "no-back-off", class: "own", by: "raft", breaks: "a refused append is repeated at the same place",
 		edits: []edit{{replicateGo, `p.next = max(p.match+1, min(at+1, m.Index))`, `p.next = max(p.match+1, min(at+1, m.Index)+1)`}},
 	},
 	{
@@ -107,6 +111,12 @@ var replicationMutants = []mutant{
 		edits: []edit{{replicateGo, `have, ok := r.log.term(lo)
 		if index != lo || !ok || have != term ||`, `_, ok := r.log.term(lo)
 		if index != lo || !ok || term == 0 ||`}},
+	},
+	{
+		name: "disk-read-too-late", class: "own", by: "raft", breaks: "entries read back are sent though the peer needs others by now",
+		edits: []edit{{replicateGo, `	if lo == p.next {
+		r.sendEntries(p, data, next)`, `	if lo > 0 {
+		r.sendEntries(p, data, next)`}},
 	},
 	{
 		name: "uncommitted-unbounded", class: "own", by: "raft", breaks: "proposals beyond the limit are appended",

@@ -33,12 +33,12 @@ const suiteSeconds = 120
 
 var checks = []check{
 	{name: "sim", pkg: "./node/sim", args: []string{"-test.run=^TestSwarm$", "-shrink=0"}, env: []string{"DNODETEST_SEEDS=1000000000"}, endless: true},
-	{name: "wal", pkg: "./wal"},
+	{name: "wal", pkg: "./wal", args: []string{"-rapid.nofailfile"}},
 	{name: "raft", pkg: "./node/raft", args: []string{"-test.skip=^TestExplore"}},
 	{name: "scope", pkg: "./node/raft", args: []string{"-test.run=^TestExplore$"}},
 	{name: "replica", pkg: "./node/replica"},
 	{name: "disk", pkg: "./node/disk"},
-	{name: "kv", pkg: "./node/kv"},
+	{name: "kv", pkg: "./node/kv", args: []string{"-rapid.nofailfile"}},
 	{name: "wire", pkg: "./wire"},
 	{name: "client", pkg: "./client"},
 }

@@ -65,6 +65,7 @@ type Cluster struct {
 	quiet  bool  // faults and load have stopped
 	armed  event // the trap that is laid
 	looked int64 // when it was last seen whether the cluster has settled
+	busy   int   // events within the present second
 	siege  int64 // until when the nemesis lets a strike of its own take effect
 	stats  Stats
 	err    error
@@ -155,6 +156,11 @@ func (c *Cluster) settle() {
 	}
 }
 
+// maxEvents is how many events may come within a virtual second, tens of times
+// what the busiest cluster needs: a loop without an end is a violation, and must
+// not look like a run that takes long.
+const maxEvents = 1 << 20
+
 // until handles events up to the given time. Once faults have stopped it ends
 // when the cluster has settled.
 func (c *Cluster) until(end int64) {
@@ -163,6 +169,13 @@ func (c *Cluster) until(end int64) {
 			break
 		}
 		e := c.events.pop()
+		if e.at/second != c.now/second {
+			c.busy = 0
+		}
+		if c.busy++; c.busy > maxEvents {
+			c.fail(fmt.Errorf("liveness: more than %d events within a second: something goes in circles", maxEvents))
+			return
+		}
 		c.now = e.at
 		c.stats.Events++
 		c.handle(&e)

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -179,4 +180,29 @@ func TestSegmentOfAnotherHistory(t *testing.T) {
 		t.Errorf("a group more: %v", err)
 	}
 	must(t, f(entries(1, 2, 1, 900), entry(3, 1, 900)))
+}
+
+// A torn tail is cut to its end, however long: nothing of it may be found by a
+// later start, behind what was written in its place.
+func TestCutLeavesNothingOfALongTail(t *testing.T) {
+	const file = "wal/00000001.seg"
+	opt := wal.Options{SegmentBytes: 64 << 10, Owner: owner}
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, opt)
+	must(t, l.Append(runs(entries(1, 3, 1, 50))))
+	must(t, l.Sync())
+	must(t, l.Append(runs(entries(4, 9, 1, 3000))))
+	must(t, l.Append(runs(entries(10, 12, 1, 3000))))
+	b := fs.Bytes(file)
+	clear(b[1024:1536])
+	fs.SetBytes(file, b)
+	img := fs.Kill()
+	_, rec := mustOpen(t, img, opt)
+	if rec.Last != 3 || rec.Cut == nil || rec.Cut.Bytes < 27000 {
+		t.Fatalf("recovered %+v", rec)
+	}
+	left := bytes.TrimLeft(img.Bytes(file)[rec.Cut.Offset+512:], "\x00") // behind recovery's own seal
+	if len(left) > 0 {
+		t.Errorf("%d bytes from the tail on are not zero", len(left))
+	}
 }

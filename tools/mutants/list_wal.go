@@ -210,6 +210,10 @@ var recoveryMutants = []mutant{
 		edits: []edit{{walSettleGo, `if err := writeZeros(l.seg.file, c.Offset, c.Bytes); err != nil {`, `if err := writeZeros(l.seg.file, c.Offset, 0); err != nil {`}},
 	},
 	{
+		name: "cut-first-page", class: "W1", by: "wal", breaks: "only the first page of the torn tail is cut",
+		edits: []edit{{walSettleGo, `writeZeros(l.seg.file, c.Offset, c.Bytes)`, `writeZeros(l.seg.file, c.Offset, min(c.Bytes, 4096))`}},
+	},
+	{
 		name: "unreadable-is-torn", class: "W2", by: "wal", breaks: "a read that fails in an entry counts as a torn tail",
 		edits: []edit{{walScanGo, `	if isUnreadable(err) {
 		return err

@@ -157,8 +157,9 @@ func byKey(history []porcupine.Operation) [][]porcupine.Operation {
 
 // operations turns the clients' view into porcupine's. Reads without an answer
 // and writes that were certainly not carried out say nothing; nor do writes of
-// unknown outcome that were never committed. The others of unknown outcome had
-// taken effect when they were.
+// unknown outcome that were never committed. The others of unknown outcome take
+// effect when they are: nobody may see them before, and dozens that wait for a
+// partition to end would leave the search without one.
 func (k *checker) operations(c *Cluster) ([]porcupine.Operation, error) {
 	taken := make([]bool, len(k.committed)+1)
 	for i := range c.load.history {
@@ -184,7 +185,8 @@ func (k *checker) operations(c *Cluster) ([]porcupine.Operation, error) {
 			if h.Failed || h.Read || !done {
 				continue
 			}
-			p.Return = max(k.committed[at-1].at, h.Call)
+			p.Call = max(k.committed[at-1].at, h.Call)
+			p.Return = p.Call
 			p.ClientId = c.opt.Clients + len(ops) // its client goes on meanwhile
 		}
 		var err error

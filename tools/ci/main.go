@@ -2,7 +2,7 @@
 // first that fails:
 //
 //	go run ./tools/ci              everything
-//	go run ./tools/ci -short       without race tests, cross-builds and fuzzing
+//	go run ./tools/ci -short       only what takes little time
 //	go run ./tools/ci -only vet,lint
 //	go run ./tools/ci -list        the steps
 //

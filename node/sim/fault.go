@@ -179,5 +179,8 @@ func (c *Cluster) replayed(f Fault) {
 	if needsLife && !c.nodes[f.Node].up || f.Kind >= FaultIO && f.Kind < FaultSuspend && !c.feasible(&f) {
 		return
 	}
+	if f.Kind == FaultReset && f.To >= len(c.load.clients) {
+		return // the shrinker has left this client out
+	}
 	c.strike(f)
 }

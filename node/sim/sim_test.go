@@ -224,6 +224,18 @@ func TestRecordReplays(t *testing.T) {
 	}
 }
 
+// A recorded list of faults runs with fewer clients, too: what struck the others is
+// left out.
+func TestReplayWithFewerClients(t *testing.T) {
+	opt := Swarm(1)
+	opt.Clients, opt.Replay = 2, true
+	opt.Faults = []Fault{{At: second, Kind: FaultReset, To: 1}, {At: second, Kind: FaultReset, To: 2}}
+	stats, err := Run(opt)
+	if n := stats.Faults[FaultReset]; err != nil || n != 1 {
+		t.Errorf("%d connections were reset: %v", n, err)
+	}
+}
+
 // TestFounding strikes the first leaders, on a network so slow that the founding
 // entry has reached nobody: another's takes its place, in the log and in force.
 func TestFounding(t *testing.T) {

@@ -100,7 +100,9 @@ func (k *checker) after(n *node, fx *replica.Effects) error {
 func (n *node) leads() bool { return n.role == raft.Leader }
 
 // elected checks a new leader: it is the only one of its term, it has everything
-// that was committed in earlier terms, and nobody holds a lease.
+// that was committed in earlier terms, and no leader of an earlier term holds a
+// lease. One of a later term may: votes that were long on their way can make a
+// leader that a majority has left already.
 func (k *checker) elected(n *node, st *raft.Status) error {
 	if was, ok := k.leaders[st.Term]; ok {
 		return fmt.Errorf("election safety: %d and %d both lead in term %d", was, n.id, st.Term)
@@ -114,7 +116,7 @@ func (k *checker) elected(n *node, st *raft.Status) error {
 		}
 	}
 	for _, o := range n.c.nodes {
-		if o != n && o.up && n.c.honestClocks() && o.rep.Leading() && o.now() < o.rep.Raft().LeaseUntil() {
+		if o != n && o.up && o.term < st.Term && n.c.honestClocks() && o.rep.Leading() && o.now() < o.rep.Raft().LeaseUntil() {
 			return fmt.Errorf("lease: node %d leads in term %d, while node %d holds a lease of term %d", n.id, st.Term, o.id, o.term)
 		}
 	}

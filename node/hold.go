@@ -92,16 +92,14 @@ func (l *loop) busy() *wire.Error {
 	return e
 }
 
-// account notes what a connection holds after it was read from or written to,
-// and closes it if that is too much.
+// account notes what a connection holds after it was read from or written to.
 func (l *loop) account(c *conn) {
 	if c.state == connDead {
 		return
 	}
 	l.conns.measure(c)
 	if l.conns.held > l.cfg.Limits.HeldBytes {
-		l.recount()
-		l.relieveOf(c)
+		l.relieve()
 	}
 }
 
@@ -118,13 +116,18 @@ func (l *loop) recount() {
 	}
 }
 
-// relieve closes every connection that holds too much while the sum is over the
-// limit. It runs with every sweep.
+// relieve closes every connection that holds too much when the sum is over the
+// limit, which it is not afterwards. It runs with every sweep, too: nothing tells
+// when gnet has sent what is held.
 func (l *loop) relieve() {
-	if l.conns.held <= l.cfg.Limits.HeldBytes/2 {
+	limit := l.cfg.Limits.HeldBytes
+	if l.conns.held <= limit/2 {
 		return
 	}
 	l.recount()
+	if l.conns.held <= limit {
+		return
+	}
 	for _, c := range l.conns.slots {
 		if c != nil {
 			l.relieveOf(c)
@@ -138,6 +141,10 @@ func (l *loop) relieve() {
 func (l *loop) relieveOf(c *conn) {
 	limit := l.cfg.Limits.HeldBytes
 	if l.conns.held <= limit || c.held <= l.conns.share(limit) {
+		return
+	}
+	l.conns.measure(c) // it may have read since
+	if c.held <= l.conns.share(limit) {
 		return
 	}
 	if c.gc.OutboundBuffered() == 0 && c.state != connClosing {

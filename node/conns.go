@@ -38,7 +38,7 @@ const (
 	keepBufferBytes = 64 << 10
 	maxFreeBuffers  = 64
 	// maxUnsentBytes is how much is said in one turn before it is written out.
-	maxUnsentBytes = 8 << 20
+	maxUnsentBytes = 512 << 10
 )
 
 // conn is one accepted connection. It belongs to the loop.

@@ -12,7 +12,6 @@ const (
 	maxApplyBytes = 1 << 20  // entries applied in one batch, unless Config.BatchBytes is set
 	maxReads      = 1 << 16  // reads that wait for a round
 	maxQueryBytes = 16 << 20 // queries waiting for a round, together
-	outPerApply   = 8        // replies of one batch, in entries applied in one: see Full
 	busyRetryMs   = 20
 	fullRetryMs   = 1000
 	silentRetryMs = 100 // no leader is known: about the time an election takes
@@ -108,7 +107,7 @@ func New(cfg Config, sm StateMachine, st State) (*Replica, error) {
 func (r *Replica) Begin(now int64) {
 	r.SetNow(now)
 	r.out = r.out[:0]
-	if cap(r.out) > 4*r.maxOut() { // leadership was lost with all that was pending
+	if cap(r.out) > 4*r.cfg.BatchBytes { // leadership was lost with all that was pending
 		r.out, r.replies, r.fx.Replies = nil, nil, nil
 	}
 	r.replies = r.replies[:0]
@@ -254,9 +253,7 @@ func (r *Replica) Applied() wire.Index { return r.applied }
 // Full reports whether the replies made so far are as many as one batch should
 // hold: the caller takes the effects and begins the next before it goes on with
 // requests. What the replica has to say by itself waits for the next batch.
-func (r *Replica) Full() bool { return len(r.out) > r.maxOut() }
-
-func (r *Replica) maxOut() int { return outPerApply * r.cfg.BatchBytes }
+func (r *Replica) Full() bool { return len(r.out) > r.cfg.BatchBytes }
 
 // Leading reports whether this member leads.
 func (r *Replica) Leading() bool { return r.leaderTerm != 0 }

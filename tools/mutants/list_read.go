@@ -136,7 +136,7 @@ var replicaMutants = []mutant{
 	},
 	{
 		name: "replies-unbounded", class: "own", by: "replica", breaks: "the replies of one batch have no bound",
-		edits: []edit{{replicaGo, `return len(r.out) > r.maxOut()`, `return len(r.out) > 1<<30`}},
+		edits: []edit{{replicaGo, `return len(r.out) > r.cfg.BatchBytes`, `return len(r.out) > 1<<30`}},
 	},
 	{
 		name: "hash-forgets-deletes", class: "own", by: "kv", breaks: "the state hash does not change with a delete",

@@ -151,23 +151,27 @@ func checkSlots(slots [2]slot, valid [2]bool, owner wire.ReplicaID) error {
 // that was, unless a write was lost, too.
 func judgeSlots(slots [2]slot, valid [2]bool) VoteState {
 	a, b := slots[0], slots[1]
-	var st VoteState
+	var v wire.Vote
+	damaged := true
 	switch {
 	case valid[0] && valid[1]:
-		st.Vote = a.vote
+		v = a.vote
 		if b.version > a.version {
-			st.Vote = b.vote
+			v = b.vote
 		}
-		st.Abstain = st.Vote.Abstain || a != b && a.version != b.version+1
+		damaged = a != b && a.version != b.version+1
 	case valid[0]:
-		st.Vote, st.Abstain = a.vote, true
+		v = a.vote
 	case valid[1]:
-		st.Vote, st.Abstain = b.vote, true
+		v = b.vote
 	default:
-		st.Abstain = true
+		return VoteState{Vote: wire.Vote{Abstain: true}, Abstain: true}
 	}
-	st.Vote.Abstain = st.Abstain
-	return st
+	if damaged && !v.Abstain {
+		v.Abstain = true
+		v.Term = max(v.Term, 1) // zero would say that nothing is left
+	}
+	return VoteState{Vote: v, Abstain: v.Abstain}
 }
 
 // Save makes the vote durable: slot 0, sync, slot 1, sync. A failure fences

@@ -105,6 +105,21 @@ func TestDamagedSlotAbstains(t *testing.T) {
 	f("missing beside a log", img, wire.Vote{})
 }
 
+// A first vote that could not be saved leaves a slot that is torn and one that
+// knows of no term. That is not a lost vote: the node abstains, and is not out.
+func TestTornFirstVote(t *testing.T) {
+	for slot := range int64(2) {
+		fs := crashfs.New()
+		openVotes(t, fs)
+		must(t, fs.Flip("vote", slot*4096+30, 1))
+		for range 2 {
+			if _, st := openVotes(t, fs); !st.Abstain || st.Vote != (wire.Vote{Term: 1, Abstain: true}) {
+				t.Errorf("slot %d: %+v", slot, st)
+			}
+		}
+	}
+}
+
 // A file of which neither slot can be read, or made out, is left as it is: what
 // cannot be read today can tomorrow, and may be all that is left of the vote.
 func TestVoteFileThatSaysNothingIsLeftAlone(t *testing.T) {

@@ -63,7 +63,7 @@
 // determined by index and term, and so is the entry before it (log matching); time
 // never goes back in a log; a leader only appends; a new leader holds every entry
 // committed in an earlier term (leader completeness, by the term of the leader that
-// committed it), and no other node holds a lease; leaders alone find out what is
+// committed it), and no leader of an earlier term holds a lease; leaders alone find out what is
 // committed, and count only entries of their own term; what is committed is on the
 // disks of a majority and never changes; nobody says that more is committed; term,
 // commit index and applied index never go back; an equal applied index means an

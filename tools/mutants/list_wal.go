@@ -237,10 +237,16 @@ var recoveryMutants = []mutant{
 	},
 	{
 		name: "old-slot-believed", class: "own", by: "wal", breaks: "vote slots that lie versions apart are believed",
-		edits: []edit{{walVoteGo, `st.Abstain = st.Vote.Abstain || a != b && a.version != b.version+1`, `st.Abstain = st.Vote.Abstain`}},
+		edits: []edit{{walVoteGo, `damaged = a != b && a.version != b.version+1`, `damaged = false`}},
 	},
 	{
 		name: "damaged-slot-believed", class: "own", by: "wal", breaks: "the second vote slot alone is enough",
-		edits: []edit{{walVoteGo, `st.Vote, st.Abstain = b.vote, true`, `st.Vote, st.Abstain = b.vote, false`}},
+		edits: []edit{{walVoteGo, `v = b.vote
+	default`, `v, damaged = b.vote, false
+	default`}},
+	},
+	{
+		name: "torn-first-vote-is-lost", class: "own", by: "wal", breaks: "a torn slot beside one of no term counts as a lost vote",
+		edits: []edit{{walVoteGo, `v.Term = max(v.Term, 1)`, `_ = 1`}},
 	},
 }

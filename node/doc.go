@@ -33,7 +33,7 @@
 //	storage batches| loop → disk        | the replica's uncommitted bytes
 //	inbox          | disk, links → loop | one completion, reads asked for, one call per link
 //	replies        | loop → client      | Limits.OutboundBytes, then the client is told and closed
-//	  of one turn  | replica, conns     | 8 MiB each, then the batch ends early and is written
+//	  of one turn  | replica, conns     | 1 MiB, 512 KiB; then the batch ends early and is written
 //	messages       | loop → member      | Limits.PeerQueueBytes, then the link is cut
 //	requests       | client → loop      | credits of the hello: Limits.Requests, RequestBytes
 //	both of those  | all clients, loop  | Limits.HeldBytes: see hold.go

@@ -61,7 +61,7 @@ type Config struct {
 	Name       string
 	ClientAddr string         // where this member takes client requests; empty: as its configuration says
 	NewCluster wire.ClusterID // recorded by the first configuration entry, if this member writes it
-	BatchBytes int            // entries applied in one batch; its replies are bounded by eight times that. Zero: 1 MiB
+	BatchBytes int            // entries applied in one batch, and about so many of replies. Zero: 1 MiB
 }
 
 // Store is one storage batch: first the vote, then the entries, then one sync.

@@ -17,7 +17,6 @@ const (
 	refusalBytes  = 256      // of an error, at most, in a run
 	messageBytes  = wire.FrameHeaderBytes + wire.PeerHeaderBytes
 	mostMessages  = mostWaiting + 128 + 64 // in a batch to one member: released, a full window, rounds and votes
-	repliesPerSet = 8                      // replies of a batch, in BatchBytes (replica: replica.go)
 )
 
 // bound is a quantity of a node that must not grow further than so.
@@ -39,7 +38,7 @@ func (k *checker) bounds(n *node, fx *replica.Effects, st *raft.Status) error {
 		{"bytes of queries that wait", p.ReadBytes, mostReadBytes},
 		{"bytes of writes that wait for their answer", p.WriteBytes, max(o.UncommittedBytes, k.largest+messageBytes)},
 		{"prepared segments", n.store.Log().Spares(), mostSpares},
-		{"bytes of replies in a batch", replyBytes(fx), repliesPerSet*o.batchBytes() + largestReply(fx) + refusalBytes*(t.waiting+t.owing+len(t.asked))},
+		{"bytes of replies in a batch", replyBytes(fx), o.batchBytes() + largestReply(fx) + refusalBytes*(t.waiting+t.owing+len(t.asked))},
 		{"bytes of uncommitted proposals", st.Uncommitted, max(o.UncommittedBytes, t.inherited, k.largest)},
 	}
 	for i := range list {

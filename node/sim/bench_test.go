@@ -35,7 +35,7 @@ func BenchmarkSpeed(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		sum.add(stats)
+		sum.Add(&stats)
 	}
 	cpu := cpuSeconds(b) - begin
 	b.ReportMetric(sum.VirtualSecs/cpu, "virtual-s/cpu-s")

@@ -24,18 +24,19 @@
 //
 // # Running
 //
-//	go test ./node/sim                                          a few seeds
-//	DNODETEST_SEEDS=100000 go test ./node/sim -run '^TestSwarm$' -timeout 0 -v
-//	DNODETEST_SIM=60s go test ./node/sim -run '^TestSwarm$' -v  fresh seeds, for so long
-//	go test ./node/sim -run '^TestSwarm$' -seed 7               one seed again
-//	go test ./node/sim -run '^$' -bench Speed                   virtual seconds per processor second
+//	go test ./node/sim                             a few seeds, and the corpus
+//	go run ./tools/simfarm -for 1h                 fresh seeds, for so long
+//	go run ./tools/simfarm -from 1 -seeds 100000   these
+//	go test ./node/sim -run '^TestSwarm$' -seed 7  one seed again
+//	go test ./node/sim -run '^$' -bench Speed      virtual seconds per processor second
 //
 // All cores run seeds, each run is one goroutine. Of every run a hash of all events
 // and effects is kept, and each hundredth seed is run twice to compare them. The
 // nemesis' choices are recorded as a list of faults, which replays the run without
 // any choice being made: so a seed that fails is shrunk to the faults it needs
 // (-shrink bounds the time), and -seed shows the last lines of its event log, or
-// writes all of them (-log FILE).
+// writes all of them (-log FILE). The farm keeps the shrunk run in testdata/corpus,
+// which every test run repeats.
 //
 // # Disks
 //
@@ -87,7 +88,7 @@
 // write to help it; and once more, with one write each.
 //
 // What a long run must have come upon is counted (sometimes.go): a run of
-// DNODETEST_SEEDS=2000 fails for each moment that it missed, a short one for
+// 5000 seeds fails for each moment that it missed, a short one for
 // those that are not rare.
 //
 // After every batch as well: what a node keeps is within its stated bounds

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -51,8 +52,21 @@ const (
 	FaultKinds                     // how many there are
 )
 
-func (k FaultKind) String() string {
-	return [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "hush", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "suspend", "step", "nonsense", "?"}[min(k, FaultKinds)]
+var faultNames = [...]string{"kill", "power", "pause", "slow", "quota", "flap", "cut", "lag", "mend", "heal", "hush", "reset", "io", "hang", "nofiles", "rot", "spoil", "stray", "vote", "wipe", "tear", "suspend", "step", "nonsense", "?"}
+
+func (k FaultKind) String() string { return faultNames[min(k, FaultKinds)] }
+
+// MarshalText writes the name, which stays when kinds are added.
+func (k FaultKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads it.
+func (k *FaultKind) UnmarshalText(b []byte) error {
+	i := slices.Index(faultNames[:FaultKinds], string(b))
+	if i < 0 {
+		return fmt.Errorf("no fault is called %q", b)
+	}
+	*k = FaultKind(i)
+	return nil
 }
 
 func (f Fault) String() string {

@@ -105,7 +105,7 @@ type Options struct {
 	FrozenClock bool
 
 	// Log takes the readable event log, line by line; nil: nobody reads it.
-	Log func(line string)
+	Log func(line string) `json:"-"`
 
 	SegmentBytes int64
 	TailBytes    int // of the log in memory

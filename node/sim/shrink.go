@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -13,6 +14,28 @@ type Shrunk struct {
 	Before  int      // faults of the run as it was found
 	Off     []string // classes of faults that it does not need
 	Runs    int      // tried on the way
+}
+
+// String tells what is left, one fault a line.
+func (s *Shrunk) String() string {
+	if s.Err == nil {
+		return fmt.Sprintf("not shrunk: its %d recorded faults do not bring it about again", s.Before)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "shrunk in %d runs from %d faults to %d, with %d clients, without %s, to: %v\n", s.Runs, s.Before,
+		len(s.Options.Faults), s.Options.Clients, strings.Join(s.Off, ", "), s.Err)
+	for _, f := range s.Options.Faults {
+		b.WriteString("   ")
+		b.WriteString(f.String())
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// Found is a run that violated something when it was found: what a corpus keeps.
+type Found struct {
+	Error   string
+	Options Options
 }
 
 // Shrink looks for a smaller run that violates the same property as the run with

@@ -7,43 +7,6 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// Stats counts what a run did, so that a quiet simulator cannot pass for a
-// correct cluster.
-type Stats struct {
-	Events       uint64
-	Hash         uint64          // of every event and every effect, in order
-	Terms        wire.Term       // highest term reached
-	Elections    int             // leaders elected
-	Acked        int             // writes answered
-	Reads        int             // reads answered
-	Scans        int             // of these, scans
-	Stales       int             // of these, at stale level
-	Batches      int             // writes answered that were several commands
-	Unknown      int             // writes whose outcome the client does not know
-	Refused      int             // requests certainly not carried out
-	Faults       [FaultKinds]int // carried out, by kind
-	TornWrites   int             // crashes in the middle of a write to the log
-	FullDisks    int
-	Disk         DiskStats
-	Hunts        int // leaders struck as soon as they were elected
-	Traps        int
-	Sent         int // requests, however often
-	Retried      int // requests sent again after a wait
-	Followed     int // hints followed
-	LostSent     int // requests whose connection was lost after they were sent
-	Late         int // answers that nobody waited for any more
-	Undelivered  int // replies to connections that were gone
-	Resets       int // connections broken on their way
-	LostSuffixes int // streams that ended before all had arrived
-	Pieces       int // cuts of what was written into pieces
-	LinksLost    int // a node noticed that its link was gone
-	LinksFull    int // a link's queue was full
-	Superseded   int // entries replaced in some log
-	Moments      [Moments]int
-	Committed    wire.Index
-	VirtualSecs  float64
-}
-
 // Cluster is one simulated run.
 type Cluster struct {
 	opt    Options

@@ -72,6 +72,18 @@ func (m Moment) String() string {
 	}[m]
 }
 
+// seeds is how many seeds come upon the moment at least once.
+func (m Moment) seeds() uint64 {
+	switch m {
+	case TornGroupCut, CorruptionRefused, VoteAbstained, FencedBySync, LeaseExpiredInPause,
+		StalledStepDown, NoSpaceEntered, NoSpaceLeft, NoSpaceRefusal, ReplacedWrite,
+		Ephemeral, StaleCompletion, FoundingReplaced:
+		return 5000
+	default:
+		return 20
+	}
+}
+
 // saw counts a moment.
 func (c *Cluster) saw(m Moment) { c.stats.Moments[m]++ }
 

@@ -13,16 +13,15 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dnode-engine/dnode/tools/internal/repo"
 )
 
 // step is one check. run writes what a reader needs to mend a failure.
@@ -97,7 +96,7 @@ func choose(short bool, only string) ([]step, error) {
 }
 
 func run(chosen []step, c *ci) (err error) {
-	if c.root, err = findRoot(); err != nil {
+	if c.root, err = repo.Root(); err != nil {
 		return err
 	}
 	if c.modules, err = findModules(c.root); err != nil {
@@ -120,18 +119,4 @@ func run(chosen []step, c *ci) (err error) {
 	}
 	fmt.Printf("ok   %d steps in %.1fs\n", len(chosen), time.Since(began).Seconds())
 	return nil
-}
-
-// findRoot returns the folder of the root module, so that the command works
-// from anywhere inside it.
-func findRoot() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("cannot run the go command: %w", err)
-	}
-	root := filepath.Dir(strings.TrimSpace(string(out)))
-	if _, err := os.Stat(filepath.Join(root, "tools", "ci", "main.go")); err != nil {
-		return "", errors.New("not inside the repository: change to its folder first")
-	}
-	return root, nil
 }

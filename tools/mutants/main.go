@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/dnode-engine/dnode/tools/internal/repo"
 )
 
 // options of one run of the command.
@@ -84,7 +84,7 @@ func printList(w io.Writer, list []mutant) {
 
 // hunt runs the unmutated code and then every chosen mutant.
 func hunt(ctx context.Context, o *options) error {
-	root, err := findRoot()
+	root, err := repo.Root()
 	if err != nil {
 		return err
 	}
@@ -188,17 +188,4 @@ func printVerdict(o *options, m mutant, v verdict) {
 		panic(err) // plain strings and numbers
 	}
 	fmt.Printf("%s\n", line)
-}
-
-// findRoot returns the folder of the root module.
-func findRoot() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("cannot run the go command: %w", err)
-	}
-	root := filepath.Dir(strings.TrimSpace(string(out)))
-	if _, err := os.Stat(filepath.Join(root, "tools", "mutants", "main.go")); err != nil {
-		return "", errors.New("not inside the repository: change to its folder first")
-	}
-	return root, nil
 }

@@ -16,12 +16,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/dnode-engine/dnode/tools/internal/repo"
 )
 
 // TestEveryMutantAppliesAndCompiles type-checks each mutant instead of building
 // it: seconds for all of them.
 func TestEveryMutantAppliesAndCompiles(t *testing.T) {
-	root, err := findRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

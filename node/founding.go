@@ -125,7 +125,7 @@ func (s *self) greetFresh(h *wire.Hello) (wire.NodeID, *wire.Error) {
 		return 0, refuse(wire.CodeNotFresh, "%s (replica %s) is fresh, but %s is already in cluster %s, which has no member of that name: %s; check its name and the peer addresses", h.Name, h.Replica, s.name, s.clusterText(), memberNames(s.members))
 	}
 	if !sameReplica(m, h.Replica) {
-		return 0, refuse(wire.CodeNotFresh, "%s is fresh as replica %s, but %s is already in cluster %s, which knows it as replica %s: its data folder was lost: bring back that very folder, not an older copy; without it %s stays out, and a majority of the others goes on without it", h.Name, h.Replica, s.name, s.clusterText(), m.Replica, h.Name)
+		return 0, refuse(wire.CodeNotFresh, "%s is fresh as replica %s, but %s is already in cluster %s, which knows it as replica %s: its data folder was lost: bring back that very folder, not an older copy; without it %s stays out, and the others go on without it if they are a majority", h.Name, h.Replica, s.name, s.clusterText(), m.Replica, h.Name)
 	}
 	if have := membersHash(s.members); h.Bootstrap != have {
 		return 0, refuse(wire.CodeWrongCluster, "%s was given another list of members than cluster %s has: %s; use the same list on every node", h.Name, s.clusterText(), memberNames(s.members))

@@ -214,7 +214,7 @@ func (n *Node) checkState(id *wal.Identity, st *raft.State) error {
 	m := &st.Members
 	if st.MembersIndex == 0 {
 		if !id.Cluster.IsZero() {
-			return fmt.Errorf("data folder %s belongs to cluster %s, but its log holds no configuration: files are missing: bring them back from a copy that is not older; without one this node stays out, and a majority of the others goes on without it", n.cfg.DataDir, id.Cluster)
+			return fmt.Errorf("data folder %s belongs to cluster %s, but its log holds no configuration: files are missing: bring them back from a copy that is not older; without one this node stays out, and the others go on without it if they are a majority", n.cfg.DataDir, id.Cluster)
 		}
 		return nil
 	}
@@ -252,7 +252,7 @@ func (n *Node) checkVote(st *raft.State, missing bool) error {
 	case !st.Abstain:
 		return nil
 	case members > 1 && st.Vote.Term == 0:
-		return fmt.Errorf("%w in %s: nothing is left of how this node voted, so that it could help to commit what its vote has ruled out: bring the file %q back from a copy that is not older; without one this node stays out, and a majority of the others goes on without it", ErrAbstain, n.cfg.DataDir, "vote")
+		return fmt.Errorf("%w in %s: nothing is left of how this node voted, so that it could help to commit what its vote has ruled out: bring the file %q back from a copy that is not older; without one this node stays out, and the others go on without it if they are a majority", ErrAbstain, n.cfg.DataDir, "vote")
 	case members > 1:
 		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
 		return nil

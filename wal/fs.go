@@ -119,7 +119,7 @@ func (e *CorruptError) Error() string {
 
 // restoreAdvice is what can be done about files that are damaged or missing. An
 // older copy of a log, vote or identity has forgotten what others rely on.
-const restoreAdvice = "bring back this very file from a copy that is not older; without one this node stays out, and a majority of the others goes on without it"
+const restoreAdvice = "bring back this very file from a copy that is not older; without one this node stays out, and the others go on without it if they are a majority"
 
 // Unwrap returns the cause.
 func (e *CorruptError) Unwrap() error { return e.Err }

@@ -155,7 +155,7 @@ func (in *inspection) verdict() error {
 	case err != nil:
 		r.Corrupt, r.Text = true, err.Error()
 	case rec.Last == 0 && in.member:
-		r.Corrupt, r.Text = true, "the log holds no entries, but the identity names a cluster: files are missing, and the node refuses to start: bring them back from a copy that is not older; without one this node stays out, and a majority of the others goes on without it"
+		r.Corrupt, r.Text = true, "the log holds no entries, but the identity names a cluster: files are missing, and the node refuses to start: bring them back from a copy that is not older; without one this node stays out, and the others go on without it if they are a majority"
 	case rec.Last == 0 && rec.Cut == nil:
 		r.Text = "the log is empty"
 	case rec.Cut != nil:

@@ -206,3 +206,19 @@ func TestCutLeavesNothingOfALongTail(t *testing.T) {
 		t.Errorf("%d bytes from the tail on are not zero", len(left))
 	}
 }
+
+// Whether the last user was fenced must be known: a start that cannot look does
+// not go on as if it had not been.
+func TestFenceThatCannotBeRead(t *testing.T) {
+	fs := crashfs.New()
+	s, _, _, err := wal.OpenStore(fs, small)
+	must(t, err)
+	must(t, s.Close())
+	for skip := range 2 { // the vote file, the log
+		fs.Inject(crashfs.Rule{Op: crashfs.OpOpen, Name: "fence", Skip: skip, Err: errDisk})
+		if _, _, _, err := wal.OpenStore(fs, small); !errors.Is(err, errDisk) {
+			t.Errorf("look %d for the fence failed: %v", skip, err)
+		}
+		fs.ClearRules()
+	}
+}

@@ -311,3 +311,26 @@ func TestZerosAcrossSegments(t *testing.T) {
 		t.Errorf("only %d of the folders were to be refused", refused)
 	}
 }
+
+// Zeros in place of every record from some segment on, whatever seals and marks
+// they were: the number of segments alone says that more had been written.
+func TestZerosToTheEnd(t *testing.T) {
+	fs := crashfs.New()
+	l, _ := mustOpen(t, fs, small)
+	for i := wire.Index(1); i <= 6; i++ { // one to a segment
+		must(t, l.Append(runs(entry(i, 1, 3000))))
+	}
+	must(t, l.Sync())
+	for from := uint64(1); from <= 3; from++ {
+		img := fs.Kill()
+		for n := from; n <= 6; n++ {
+			b := img.Bytes(segmentName(n))
+			clear(b[crashfs.SectorBytes:])
+			img.SetBytes(segmentName(n), b)
+		}
+		var c *wal.CorruptError
+		if _, _, err := wal.Open(img, small); !errors.As(err, &c) || c.File != segmentName(from) {
+			t.Errorf("no record from segment %d of 6 on: %v", from, err)
+		}
+	}
+}

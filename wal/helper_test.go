@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/dnode-engine/dnode/wal"
@@ -54,6 +55,36 @@ func (m *model) append(b []byte) {
 }
 
 func (m model) bytes() []byte { return bytes.Join(m, nil) }
+
+// said compares what recovery says of the log with what it holds.
+func (m model) said(rec *wal.Recovered) error {
+	want := wal.Recovered{First: 1, Last: wire.Index(len(m))}
+	for _, b := range m {
+		e, err := wire.ParseEntry(b)
+		if err != nil {
+			return err
+		}
+		if n := len(want.Runs); n == 0 || want.Runs[n-1].Term != e.Term {
+			want.Runs = append(want.Runs, wire.TermRun{First: e.Index, Term: e.Term})
+		}
+		if e.Type == wire.EntryConfig {
+			want.Configs = append(want.Configs, wal.ConfigEntry{Index: e.Index, Term: e.Term, Payload: e.Payload})
+		}
+		want.LastTime, _ = e.Time()
+	}
+	sameConfig := func(a, b wal.ConfigEntry) bool {
+		return a.Index == b.Index && a.Term == b.Term && bytes.Equal(a.Payload, b.Payload)
+	}
+	switch {
+	case rec.First != want.First || rec.Last != want.Last || rec.LastTime != want.LastTime:
+		return fmt.Errorf("recovered %d to %d, time %d, want %d to %d, time %d", rec.First, rec.Last, rec.LastTime, want.First, want.Last, want.LastTime)
+	case !slices.Equal(rec.Runs, want.Runs):
+		return fmt.Errorf("recovered terms %v, want %v", rec.Runs, want.Runs)
+	case !slices.EqualFunc(rec.Configs, want.Configs, sameConfig):
+		return fmt.Errorf("recovered configurations %v, want %v", rec.Configs, want.Configs)
+	}
+	return nil
+}
 
 func mustOpen(t testing.TB, fs wal.FS, opt wal.Options) (*wal.Log, *wal.Recovered) {
 	t.Helper()

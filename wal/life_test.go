@@ -126,7 +126,7 @@ func (w *witness) open(fs wal.FS) (f found, err error) {
 	if len(f.m) != int(rec.Last) || !w.allows(f.m) {
 		return f, fmt.Errorf("recovered %d entries, acknowledged %d: the content is not one of those possible", len(f.m), len(w.acked))
 	}
-	return f, nil
+	return f, f.m.said(rec)
 }
 
 // knows is a witness of exactly what was found.

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -80,5 +81,38 @@ func TestSealIndexIsChecked(t *testing.T) {
 	var c *wal.CorruptError
 	if _, _, err := wal.Open(fs, small); !errors.As(err, &c) || c.File != "wal/00000001.seg" {
 		t.Fatal(err)
+	}
+}
+
+// A segment is filled to each of its last places. There is always room for an idle
+// seal and for the one that ends the segment, whatever the last group adds to its
+// index.
+func TestSealsHaveRoom(t *testing.T) {
+	for size := 2400; size < 3200; size += 8 {
+		for _, last := range []struct {
+			back int
+			term wire.Term
+		}{{0, 1}, {0, 2}, {1, 1}, {1, 2}} {
+			fs := crashfs.New()
+			l, _ := mustOpen(t, fs, small)
+			var m model
+			for _, b := range [][]byte{entry(1, 1, 8), entry(2, 1, size), entry(wire.Index(3-last.back), last.term, 8)} {
+				m.append(b)
+				must(t, l.Append(runs(b)))
+			}
+			must(t, l.Seal())
+			b := entry(wire.Index(len(m)+1), last.term, 3000)
+			m.append(b)
+			must(t, l.Append(runs(b)))
+			must(t, l.Sync())
+			l, _, err := wal.Open(fs.Crash(0), small)
+			if err != nil {
+				t.Fatalf("an entry of %d bytes, then %+v: %v", size, last, err)
+			}
+			got, err := readAll(l, 1<<20)
+			if err != nil || !bytes.Equal(got, m.bytes()) {
+				t.Fatalf("an entry of %d bytes, then %+v: %d bytes, want %d: %v", size, last, len(got), len(m.bytes()), err)
+			}
+		}
 	}
 }

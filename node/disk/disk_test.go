@@ -87,6 +87,7 @@ func TestWriteOrder(t *testing.T) {
 		entries(1, 1, 1, 1), vote(2, 2, 1), vote(3, 3, 2), entries(4, 1, 2, 2))
 	f("what supersedes begins a group", []string{"append 5@1 6@1 7@1", "append 6@2", "append 6@3", "sync"},
 		entries(1, 1, 5, 7), entries(2, 2, 6, 6), entries(3, 3, 6, 6))
+	f("entries before a vote are written too", []string{"vote 2 for 1", "append 1@1", "sync"}, entries(1, 1, 1, 1), vote(2, 2, 1))
 	two := entries(1, 1, 1, 1)
 	two.Append, two.Last = append(two.Append, run(1, 2, 3)), 3
 	f("runs of one batch stay together", []string{"append 1@1 2@1 3@1 4@1", "sync"}, two, entries(2, 1, 4, 4))
@@ -146,15 +147,30 @@ func testPasses(t *testing.T, why error) {
 	if want := []string{"append 1@1 2@1", "append 1@1 2@1", "append 1@1 2@1 3@1", "sync"}; !slices.Equal(s.calls, want) {
 		t.Fatalf("got %q, want %q", s.calls, want)
 	}
-	s.fail = "seal"
+	s.fail, s.calls = "seal", nil
 	for range 2 {
 		if err := d.Idle(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if want := []string{"seal", "seal"}; !slices.Equal(s.calls, want) {
+		t.Fatalf("a seal without room: got %q, want %q", s.calls, want)
+	}
 	s.fail = "sync"
 	if done := d.Write([]replica.Store{entries(3, 1, 4, 4)}); done.Err == nil || errors.Is(done.Err, why) || d.Err() == nil {
 		t.Fatalf("a failed sync: %v, for ever: %v", done.Err, d.Err())
+	}
+}
+
+// A seal that fails tells so at once: no write may follow for long.
+func TestFailedSealIsForEver(t *testing.T) {
+	d := disk.New(&store{fail: "seal"})
+	d.Write([]replica.Store{entries(1, 1, 1, 1)})
+	if err := d.Idle(); err == nil || d.Err() == nil {
+		t.Errorf("a failed seal goes unseen: %v, for ever: %v", err, d.Err())
+	}
+	if done := d.Write([]replica.Store{entries(2, 1, 2, 2)}); done.Err == nil {
+		t.Error("after a failed seal the next write succeeds")
 	}
 }
 

@@ -109,6 +109,69 @@ var walMutants = []mutant{
 		name: "vote-without-place", class: "W8", by: "wal", breaks: "a vote slot that was written to the wrong place is valid",
 		edits: []edit{{walVoteGo, ` || le.Uint32(b[12:]) != uint32(number) {`, ` {`}},
 	},
+	{
+		name: "lower-term-refused", class: "R6", by: "wal", breaks: "an entry of an older term cannot take the place of one of a newer",
+		edits: []edit{{walIndexGo, `if v.runs[i].First < index {`, `if v.runs[i].First <= index {`}},
+	},
+	{
+		name: "superseded-term-stays", class: "R7", by: "wal", breaks: "the term of what is superseded at the first index stays in the index",
+		edits: []edit{{walIndexGo, `for n > 0 && v.runs[n-1].First >= first {`, `for n > 0 && v.runs[n-1].First > first {`}},
+	},
+	{
+		name: "fill-whole-pieces", class: "W9", by: "wal", breaks: "a segment ends with the last whole piece of zeros",
+		edits: []edit{{walSegmentGo, `off < opt.SegmentBytes; off +=`, `off+int64(len(zeros)) <= opt.SegmentBytes; off +=`}},
+	},
+	{
+		name: "seal-without-room", class: "W9", by: "wal", breaks: "no room is kept for what the last group adds to the seal's index",
+		edits: []edit{{walLogGo, `sealBytes(len(l.seg.points)+1, `, `sealBytes(len(l.seg.points), `}},
+	},
+	{
+		name: "seal-before-sync", class: "own", by: "wal", breaks: "an idle seal is written before what it shall attest is synced",
+		edits: []edit{{walRotateGo, `	if err := l.Sync(); err != nil {
+		return err
+	}
+	if !l.attested {`, `	if !l.attested {`}},
+	},
+	{
+		name: "seal-attests-itself", class: "own", by: "wal", breaks: "a seal attests groups that are synced only after it",
+		edits: []edit{{walRotateGo, `l.sequence, l.synced, l.live.last`, `l.sequence, l.end(), l.live.last`}},
+	},
+	{
+		name: "late-segment-adopted", class: "W4", by: "wal", breaks: "a segment that was prepared too late takes the place of the one in use",
+		edits: []edit{{walRotateGo, `if n, ok := l.NeedsSegment(); ok && number == n {`, `if _, ok := l.NeedsSegment(); ok {`}},
+	},
+	{
+		name: "vote-version-stands", class: "own", by: "wal", breaks: "every vote is saved under the same version",
+		edits: []edit{{walVoteGo, `	v.version = version
+	return nil`, `	return nil`}},
+	},
+	{
+		name: "vote-cache-trusted", class: "W5", by: "wal", breaks: "a start does not write the vote again that the page cache shows",
+		edits: []edit{{walVoteGo, `err = v.write(v.version, st.Vote)`, `v.fenced = nil`}},
+	},
+	{
+		name: "close-error-forgotten", class: "W5", by: "wal", breaks: "a log that cannot be synced at the end is closed as if it were",
+		edits: []edit{{walRotateGo, `		if Passes(err) {
+			err = nil //`, `		if err != nil {
+			err = nil //`}},
+	},
+	{
+		name: "entries-before-vote", class: "R2", by: "disk", breaks: "entries that wait before a vote are not written",
+		edits: []edit{{diskGo, `		appended = true
+`, `		appended = i == len(batches)-1
+`}},
+	},
+	{
+		name: "seal-not-repeated", class: "W6", by: "disk", breaks: "a seal that found no room is not tried again",
+		edits: []edit{{diskGo, `	case wal.Passes(err):
+		d.idle = false
+`, `	case wal.Passes(err):
+`}},
+	},
+	{
+		name: "seal-error-forgotten", class: "W5", by: "disk", breaks: "a failed seal is not told to anybody",
+		edits: []edit{{diskGo, `		d.failed = fmt.Errorf("cannot seal log: %w", err)`, `		d.idle = true`}},
+	},
 }
 
 // recoveryMutants break what recovery believes.
@@ -248,5 +311,29 @@ var recoveryMutants = []mutant{
 	{
 		name: "torn-first-vote-is-lost", class: "own", by: "wal", breaks: "a torn slot beside one of no term counts as a lost vote",
 		edits: []edit{{walVoteGo, `v.Term = max(v.Term, 1)`, `_ = 1`}},
+	},
+	{
+		name: "superseded-config-stays", class: "M2", by: "wal", breaks: "a superseded configuration is reported, unless the group that supersedes holds another",
+		edits: []edit{{walRecoverGo, `for len(c) > 0 && c[len(c)-1].Index >= first {`, `for len(r.pending) > 0 && len(c) > 0 && c[len(c)-1].Index >= first {`}},
+	},
+	{
+		name: "numbers-not-asked", class: "W2", by: "wal", breaks: "that more segments are there than are prepared attests nothing",
+		edits: []edit{{walSettleGo, `if n := len(r.numbers); n > spareSegments {`, `if n := len(r.numbers); n > spareSegments && r.dry {`}},
+	},
+	{
+		name: "last-group-half-asked", class: "W2", by: "wal", breaks: "what attests the beginning of the last group counts for the whole of it",
+		edits: []edit{{walRecoverGo, `r.lastGroup = place{at.segment, rec.offset + rec.size}`, `r.lastGroup = place{at.segment, rec.offset}`}},
+	},
+	{
+		name: "sealed-tail-trusted", class: "W1", by: "wal", breaks: "recovery does not write the end of a sealed segment again",
+		edits: []edit{{walSettleGo, `if r.numbers[i] >= r.attested.segment {`, `if r.numbers[i] > r.attested.segment {`}},
+	},
+	{
+		name: "fence-unread", class: "W5", by: "wal", breaks: "a fence marker that cannot be read counts as none",
+		edits: []edit{{walFenceGo, `		return false, err
+	}
+	return true, f.Close()`, `		return false, nil
+	}
+	return true, f.Close()`}},
 	},
 }

@@ -293,10 +293,12 @@ func TestNoFilesPasses(t *testing.T) {
 			if i%9 == 0 {
 				fs.Inject(crashfs.Rule{Op: op, Name: name, Times: 2, Err: wal.ErrNoFiles})
 			}
-			b := entry(wire.Index(len(m)+1), 1, 900)
+			b, before := entry(wire.Index(len(m)+1), 1, 900), writtenBytes(fs)
 			err := l.Append(runs(b))
 			for ; errors.Is(err, wal.ErrNoFiles) && !errors.Is(err, wal.ErrFenced); err = l.Append(runs(b)) {
-				failed++
+				if failed++; writtenBytes(fs) != before {
+					t.Fatalf("%v %s fails, and something was written", op, name)
+				}
 			}
 			must(t, err)
 			m.append(b)

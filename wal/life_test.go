@@ -76,7 +76,7 @@ func (w *witness) allows(m model) bool {
 	return false
 }
 
-// writtenBytes returns how much of the segments is in use.
+// writtenBytes returns how much of the segments is in use for records.
 func writtenBytes(fs wal.FS) (n int) {
 	files := fs.(interface{ Bytes(name string) []byte })
 	for number := uint64(1); ; number++ {
@@ -84,7 +84,7 @@ func writtenBytes(fs wal.FS) (n int) {
 		if b == nil {
 			return n
 		}
-		n += len(bytes.TrimRight(b, "\x00"))
+		n += len(bytes.TrimRight(b[min(len(b), crashfs.SectorBytes):], "\x00"))
 	}
 }
 

@@ -19,9 +19,14 @@ type machine struct {
 	opt  wal.Options
 	w    witness
 	term wire.Term
+
+	durable  stretch // at the last sync
+	attested stretch // by a record behind it
+	fresh    bool    // nothing was appended since the log was sealed
 }
 
 func (m *machine) open(t *rapid.T) {
+	m.opt.SegmentBytes = rapid.SampledFrom([]int64{4 << 10, 16 << 10, 200<<10 + 512}).Draw(t, "segment")
 	l, rec, err := wal.Open(m.fs, m.opt)
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +43,7 @@ func (m *machine) open(t *rapid.T) {
 		t.Fatal(err)
 	}
 	m.l, m.w = l, witness{acked: found}
+	m.durable, m.attested, m.fresh = m.used(t), stretch{}, true
 }
 
 func (m *machine) append(t *rapid.T) {
@@ -69,9 +75,20 @@ func (m *machine) append(t *rapid.T) {
 	if err := m.l.Append(split); err != nil {
 		t.Fatal(err)
 	}
+	m.attested, m.fresh = m.durable, false
 }
 
 func termOf(e []byte) wire.Term { return wire.Term(binary.LittleEndian.Uint64(e[16:])) }
+
+func (m *machine) seal(t *rapid.T) {
+	if !m.fresh {
+		m.attested, m.fresh = m.used(t), true
+	}
+	if err := m.l.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	m.sync(t)
+}
 
 // now is what a reader should see.
 func (m *machine) now() model {
@@ -86,6 +103,7 @@ func (m *machine) sync(t *rapid.T) {
 	}
 	m.w.acked.append(m.w.tried)
 	m.w.tried = nil
+	m.durable = m.used(t)
 }
 
 func (m *machine) read(t *rapid.T) {
@@ -111,30 +129,40 @@ func (m *machine) read(t *rapid.T) {
 	}
 }
 
-// rot damages one byte of a log that is sealed, before the seal. Then there is no
-// torn tail: nothing may be cut.
-func (m *machine) rot(t *rapid.T) {
-	img := m.fs.Kill()
-	names, err := img.List("wal")
+// stretch is what is in use of a file.
+type stretch struct {
+	file string
+	end  int64
+}
+
+// used returns the last segment that was written to.
+func (m *machine) used(t *rapid.T) (u stretch) {
+	names, err := m.fs.List("wal")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := len(names) - 1; i >= 0; i-- {
-		name := "wal/" + names[i]
-		const seal = 80 + 8 // it may end in zeros
-		used := int64(len(bytes.TrimRight(img.Bytes(name), "\x00"))) - seal
-		if used <= crashfs.SectorBytes {
-			continue
+	for _, base := range names {
+		if end := len(bytes.TrimRight(m.fs.Bytes("wal/"+base), "\x00")); end > crashfs.SectorBytes {
+			u = stretch{"wal/" + base, int64(end)}
 		}
-		at := rapid.Int64Range(crashfs.SectorBytes, used-1).Draw(t, "rot")
-		if err := img.Flip(name, at, 1); err != nil {
-			t.Fatal(err)
-		}
-		var c *wal.CorruptError
-		if _, _, err := wal.Open(img, m.opt); !errors.As(err, &c) {
-			t.Fatalf("a flipped bit at offset %d of %s in a sealed log: %v", at, name, err)
-		}
+	}
+	return u
+}
+
+// rot damages one byte of what a later record attests. It is no torn tail: nothing
+// may be cut.
+func (m *machine) rot(t *rapid.T) {
+	if m.attested.end == 0 {
 		return
+	}
+	img := m.fs.Kill()
+	at := m.attested.end - 1 - rapid.Int64Range(0, m.attested.end-crashfs.SectorBytes-1).Draw(t, "before the end")
+	if err := img.Flip(m.attested.file, at, 1); err != nil {
+		t.Fatal(err)
+	}
+	var c *wal.CorruptError
+	if _, _, err := wal.Open(img, m.opt); !errors.As(err, &c) {
+		t.Fatalf("a flipped bit at offset %d of %s: %v", at, m.attested.file, err)
 	}
 }
 
@@ -142,20 +170,14 @@ func (m *machine) rot(t *rapid.T) {
 // the log equal to the model.
 func TestLogAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{fs: crashfs.New(), term: 1}
-		m.opt = wal.Options{Owner: owner, SegmentBytes: rapid.SampledFrom([]int64{4 << 10, 16 << 10, 200<<10 + 512}).Draw(t, "segment")}
+		m := &machine{fs: crashfs.New(), term: 1, opt: wal.Options{Owner: owner}}
 		m.open(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"append": m.append,
 			"sync":   m.sync,
 			"read":   m.read,
-			"seal": func(t *rapid.T) {
-				if err := m.l.Seal(); err != nil {
-					t.Fatal(err)
-				}
-				m.sync(t)
-				m.rot(t)
-			},
+			"seal":   m.seal,
+			"rot":    m.rot,
 			"prepare": func(t *rapid.T) {
 				if n, ok := m.l.NeedsSegment(); ok {
 					if err := wal.PrepareSegment(m.fs, m.opt, n); err != nil {

@@ -281,9 +281,14 @@ func TestIdentityRemembersSealedSegments(t *testing.T) {
 	l, _ = mustOpen(t, fs, small)
 	for i := wire.Index(1); i <= 200; i++ {
 		must(t, l.Append(runs(entry(i, 1, 900))))
+		names, err := fs.List("wal")
+		must(t, err)
+		id, err = wal.LoadIdentity(fs)
+		if sealed := uint64(len(names) - 1); err != nil || sealed > id.LastSealed+16 {
+			t.Fatalf("%+v with %d segments sealed, %v", id, sealed, err)
+		}
 	}
-	id, err = wal.LoadIdentity(fs)
-	if must(t, err); id.LastSealed < 40 {
+	if id.LastSealed < 40 {
 		t.Fatalf("%+v after 66 segments", id)
 	}
 }
@@ -314,5 +319,22 @@ func TestLostVotesAbstainThroughPowerCut(t *testing.T) {
 		if err == nil {
 			return
 		}
+	}
+}
+
+// Whether there is a log beside the missing vote file must be known before one is
+// made.
+func TestLostVotesOfAnUnknownLog(t *testing.T) {
+	fs := crashfs.New()
+	s, _, _, err := wal.OpenStore(fs, small)
+	must(t, err)
+	must(t, s.Close())
+	must(t, fs.Remove("vote"))
+	fs.Inject(crashfs.Rule{Op: crashfs.OpList, Name: "wal", Err: wal.ErrNoFiles})
+	if _, _, _, err := wal.OpenStore(fs, small); !errors.Is(err, wal.ErrNoFiles) {
+		t.Errorf("the folder cannot be listed: %v", err)
+	}
+	if _, _, votes, err := wal.OpenStore(fs, small); err != nil || !votes.Abstain {
+		t.Errorf("vote %+v after that, %v", votes, err)
 	}
 }

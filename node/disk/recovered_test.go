@@ -39,3 +39,29 @@ func TestFoundingEntryCanBeTakenBack(t *testing.T) {
 		t.Fatalf("cluster %v of %d members is in force from entry %d, which is no longer in the log", m.Cluster, len(m.Members), at)
 	}
 }
+
+// Each configuration that the newest one may have to give way to is there, under
+// its own index, and so is the one before the log.
+func TestEveryConfigurationIsKept(t *testing.T) {
+	var configs []wal.ConfigEntry
+	for i := wire.Index(1); i <= 4; i++ {
+		m := wire.Membership{
+			NextID: wire.NodeID(i) + 1, Cluster: wire.ClusterID{1},
+			Members: []wire.Member{{ID: 1, Name: "a", Role: wire.Voter}},
+		}
+		configs = append(configs, wal.ConfigEntry{Index: i * 10, Term: 1, Payload: wire.AppendMembership(wire.AppendTime(nil, 1), &m)})
+	}
+	st, err := disk.Recovered(&wal.Recovered{First: 1, Last: 50, Configs: configs}, wal.VoteState{}, wire.Membership{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append(st.Older, raft.ConfigAt{Index: st.MembersIndex, Members: st.Members})
+	if len(all) != 5 {
+		t.Fatalf("%d configurations, want 5", len(all))
+	}
+	for i, c := range all {
+		if c.Index != wire.Index(i*10) || c.Members.NextID != wire.NodeID(max(i, 1)+1) || c.Members.Cluster.IsZero() != (i == 0) {
+			t.Errorf("configuration %d: %+v", i, c)
+		}
+	}
+}

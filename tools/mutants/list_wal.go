@@ -137,6 +137,34 @@ var walMutants = []mutant{
 		edits: []edit{{walRotateGo, `l.sequence, l.synced, l.live.last`, `l.sequence, l.end(), l.live.last`}},
 	},
 	{
+		name: "segment-size-by-option", class: "W9", by: "wal", breaks: "a segment that was prepared with another size is filled to the present one",
+		edits: []edit{{walRotateGo, `	l.begin(next, f, size)
+`, `	l.begin(next, f, max(min(size, 0), l.opt.SegmentBytes))
+`}},
+	},
+	{
+		name: "seal-before-successor", class: "W6", by: "wal", breaks: "a segment is sealed before it is known that the next one can be opened",
+		edits: []edit{{walRotateGo, `	f, err := l.fs.Open(segmentName(next))
+	if err != nil {
+		return l.writeFailed(err)
+	}
+	if err := l.sealSegment(next); err != nil {
+		return errors.Join(err, f.Close())
+	}
+`, `	if err := l.sealSegment(next); err != nil {
+		return err
+	}
+	f, err := l.fs.Open(segmentName(next))
+	if err != nil {
+		return l.writeFailed(err)
+	}
+`}},
+	},
+	{
+		name: "older-configs-misplaced", class: "M2", by: "disk", breaks: "after a restart an older configuration has the index of the one that replaced it",
+		edits: []edit{{diskGo, `replica.ConfigAt{Index: st.MembersIndex, Members: st.Members}`, `replica.ConfigAt{Index: c.Index, Members: st.Members}`}},
+	},
+	{
 		name: "late-segment-adopted", class: "W4", by: "wal", breaks: "a segment that was prepared too late takes the place of the one in use",
 		edits: []edit{{walRotateGo, `if n, ok := l.NeedsSegment(); ok && number == n {`, `if _, ok := l.NeedsSegment(); ok {`}},
 	},
@@ -335,5 +363,19 @@ var recoveryMutants = []mutant{
 	return true, f.Close()`, `		return false, nil
 	}
 	return true, f.Close()`}},
+	},
+	{
+		name: "small-mark-not-asked", class: "W2", by: "wal", breaks: "the mark of a group of one small entry attests nothing",
+		edits: []edit{{walScanGo, `count <= bytes/wire.EntryHeaderBytes`, `count < bytes/wire.EntryHeaderBytes`}},
+	},
+	{
+		name: "large-mark-not-asked", class: "W2", by: "wal", breaks: "the mark of a group that fills half of what is written attests nothing",
+		edits: []edit{{walScanGo, `bytes < off &&`, `bytes < off/2 &&`}},
+	},
+	{
+		name: "log-unlisted-is-none", class: "M5", by: "wal", breaks: "votes are fresh if it cannot be told whether there is a log",
+		edits: []edit{{"wal/store.go", `	if errors.Is(err, ErrNotExist) {
+		return false, nil`, `	if err != nil {
+		return false, nil`}},
 	},
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -25,9 +26,10 @@ import (
 type liars struct {
 	mu      sync.Mutex
 	data    []byte
-	reached map[string]int // writes by key, but for those properly refused
-	late    []byte         // an answer kept back
-	ended   map[string]int // writes by how they ended
+	reached map[string]int   // writes by key, but for those properly refused
+	failed  map[string]error // those that the client has called failed
+	late    []byte           // an answer kept back
+	ended   map[string]int   // writes by how they ended
 	wg      sync.WaitGroup
 	life    context.Context
 }
@@ -75,7 +77,36 @@ func (l *liars) dial(ctx context.Context, addr string) (net.Conn, error) {
 		defer close(out)
 		l.serve(theirs, out)
 	})
-	return ours, nil
+	return &roughConn{ours, l}, nil
+}
+
+// roughConn is a connection that now and then hangs for a while, or breaks in the
+// middle of a write.
+type roughConn struct {
+	net.Conn
+	liars *liars
+}
+
+func (r *roughConn) Write(b []byte) (int, error) {
+	l := r.liars
+	l.mu.Lock()
+	trouble, whole := l.draw(24), len(b)
+	if trouble == 1 {
+		whole = len(b) * l.draw(256) / 256
+	}
+	l.mu.Unlock()
+	switch trouble {
+	case 1:
+		n, _ := r.Conn.Write(b[:whole])
+		r.Close()
+		return n, io.ErrClosedPipe
+	case 2:
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-l.life.Done():
+		}
+	}
+	return r.Conn.Write(b)
 }
 
 func (l *liars) serve(nc net.Conn, out chan<- []byte) {
@@ -292,7 +323,8 @@ func keyOf(f wire.Frame) string {
 // called in a bubble of synctest, which notices what is left behind.
 func underLies(t *testing.T, data []byte, ended map[string]int) {
 	life, stop := context.WithCancel(context.Background())
-	l := &liars{data: data, reached: make(map[string]int), ended: ended, life: life}
+	l := &liars{data: data, reached: make(map[string]int), failed: make(map[string]error), ended: ended, life: life}
+	defer l.inTheEnd(t)
 	defer l.wg.Wait()
 	defer stop()
 	ctx, cancel := context.WithTimeout(life, 2*time.Second)
@@ -308,7 +340,7 @@ func underLies(t *testing.T, data []byte, ended map[string]int) {
 		calls.Go(func() { l.callAll(ctx, t, c, i) })
 	}
 	calls.Wait()
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 2*time.Second+sweepEvery {
 		t.Errorf("calls ended %v after their time was over", took-2*time.Second)
 	}
 	nothingHeld(t, c)
@@ -374,11 +406,26 @@ func (l *liars) callAll(ctx context.Context, t *testing.T, c *Client, i int) {
 		t.Errorf("the answer for %s was about %q", key("cas"), e.Current.Value)
 	}
 	_, _ = c.Status(ctx, []string{"", "n1:1", "n2:1"}[i%3])
+	l.async(ctx, t, c, key("async"))
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	_, err = c.Put(short, key("short"), nil)
+	l.honestly(t, key("short"), err)
 	var b Batch
 	b.Put(key("batch"), nil)
 	b.Delete("x")
 	_, err = c.Batch(ctx, &b)
 	l.honestly(t, key("batch"), err)
+}
+
+// async makes a call whose end is told to a function.
+func (l *liars) async(ctx context.Context, t *testing.T, c *Client, key string) {
+	end := make(chan error, 1)
+	err := c.PutAsync(ctx, key, nil, func(_ Revision, err error) { end <- err })
+	if err == nil {
+		err = <-end
+	}
+	l.honestly(t, key, err)
 }
 
 func lieToGet(ctx context.Context, t *testing.T, c *Client, key string) {
@@ -412,21 +459,27 @@ func lieToScan(ctx context.Context, t *testing.T, c *Client) {
 func (l *liars) honestly(t *testing.T, key string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := l.reached[key]
-	if n > 1 {
-		t.Errorf("%s was sent %d times, though it may have been carried out", key, n)
-	}
 	certain := err != nil && !OutcomeUnknown(err) && !errors.Is(err, ErrConditionFailed)
 	switch {
 	case err == nil || errors.Is(err, ErrConditionFailed):
 		l.ended["done"]++
 	case certain:
 		l.ended["failed"]++
+		l.failed[key] = err
 	default:
 		l.ended["unknown"]++
 	}
-	if n > 0 && certain {
-		t.Errorf("%s may have been carried out and is called failed: %v", key, err)
+}
+
+// inTheEnd checks what became of the writes, now that nothing is on its way.
+func (l *liars) inTheEnd(t *testing.T) {
+	for key, n := range l.reached {
+		if n > 1 {
+			t.Errorf("%s was sent %d times, though it may have been carried out", key, n)
+		}
+		if err := l.failed[key]; err != nil {
+			t.Errorf("%s may have been carried out and is called failed: %v", key, err)
+		}
 	}
 }
 

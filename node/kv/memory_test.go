@@ -27,7 +27,7 @@ func TestOverwritesKeepMemoryBounded(t *testing.T) {
 		s := New()
 		rnd := rand.New(rand.NewPCG(1, 1))
 		var key, cmd, b, dst []byte
-		value := make([]byte, 1000)
+		value := bytes.Repeat([]byte("value"), 200)
 		var peak int64
 		for i := range rounds {
 			b = wire.AppendBatchHeader(b[:0], batch)
@@ -50,12 +50,25 @@ func TestOverwritesKeepMemoryBounded(t *testing.T) {
 	f(50_000, 150, 2000) // the slice must grow with what is appended
 }
 
+// TestEmptiedStoreKeepsNoMemory deletes what it puts: slabs are full of the dead
+// when the next one is begun.
+func TestEmptiedStoreKeepsNoMemory(t *testing.T) {
+	s := New()
+	value := make([]byte, 10_000)
+	for range 3000 {
+		s.next(wire.AppendPut(nil, []byte("job"), value))
+		s.next(wire.AppendDelete(nil, []byte("job")))
+		s.bounded(t, int64(len(value)))
+	}
+	s.check(t)
+}
+
 // TestMemoryBoundedWhateverTheSizes mixes sizes, bursts of deletes that leave
 // every slab sparse, and batches.
 func TestMemoryBoundedWhateverTheSizes(t *testing.T) {
 	s := New()
 	rnd := rand.New(rand.NewPCG(2, 2))
-	value := make([]byte, 200_000)
+	value := bytes.Repeat([]byte("value"), 40_000)
 	sizes := []int{0, 10, 256, 256, 256, 5000, 60_000, 65_000, 200_000}
 	var peak, last int64
 	for round := range 6 {

@@ -76,3 +76,16 @@ func TestAllFullStillHaveALeader(t *testing.T) {
 	}
 	t.Fatal("nobody leads: not even deletes are possible")
 }
+
+// Whoever has room again campaigns as soon as others do: within two election
+// timeouts of silence.
+func TestRoomEndsReluctance(t *testing.T) {
+	c := newCluster(t, 3)
+	c.space(1, true)
+	c.space(1, false)
+	c.only = 1
+	c.pass(22)
+	if m := c.at(1); !m.rep.Leading() {
+		t.Fatalf("no campaign: %+v", m.rep.Raft().Status())
+	}
+}

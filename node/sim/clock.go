@@ -23,6 +23,9 @@ func (k *clock) boot(c *Cluster) {
 // now is the time as this node knows it.
 func (n *node) now() int64 { return n.clock.offset + n.c.now + n.c.now/1_000_000*n.clock.drift }
 
+// clockGrain is more than a slow clock falls back, at every millisecond.
+const clockGrain = 100 * microsecond
+
 // tick feeds the ticks that are due, as the shell does: after a pause not all.
 func (n *node) tick() {
 	due := (n.now() - n.ticked) / n.c.opt.TickNanos

@@ -48,6 +48,7 @@ type node struct {
 	operator int64          // how long after that somebody restarts the node
 	since    [2]int64       // when the oldest entries were handed over: those being written, those that wait
 	begun    bool           // a batch has begun, and its effects were not taken
+	batch    int64          // when that was, by the node's clock
 	turning  bool           // an event that ends the batch is on its way
 	ticked   int64          // the node's clock when ticks were last fed
 	known    wire.ClusterID // of the configuration that the shell was told of
@@ -141,8 +142,8 @@ func (n *node) event() {
 		n.rep.SetNow(n.now())
 		return
 	}
-	n.begun = true
-	n.rep.Begin(n.now())
+	n.begun, n.batch = true, n.now()
+	n.rep.Begin(n.batch)
 }
 
 // handle takes one event. The batch ends with it, or a little later, with what

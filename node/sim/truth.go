@@ -21,6 +21,8 @@ type created struct {
 	prevTerm wire.Term
 	time     uint64 // the leader's
 	raw      []byte // as first stored; immutable
+	// made is when its leader's batch began and ended, by the leader's clock.
+	made [2]int64
 }
 
 // same says whether two meetings are with one entry. Log matching: what came
@@ -86,8 +88,8 @@ func (k *checker) meet(i wire.Index, e created) error {
 		}
 		return nil
 	}
-	if before := k.made(i-1, e.prevTerm); before != nil && before.time > e.time {
-		return fmt.Errorf("time: entry %d of term %d says %d, the one before %d", i, e.term, e.time, before.time)
+	if err := k.timed(i, &e); err != nil {
+		return err
 	}
 	for int(i) > len(k.entries) {
 		k.entries = append(k.entries, nil)
@@ -97,12 +99,29 @@ func (k *checker) meet(i wire.Index, e created) error {
 	return nil
 }
 
+// timed checks the time in a new entry: a term begins where the log's time stands,
+// and then time passes as it does on the leader's clock.
+func (k *checker) timed(i wire.Index, e *created) error {
+	before := k.made(i-1, e.prevTerm)
+	if before == nil {
+		return nil
+	}
+	var least, most int64
+	if e.prevTerm == e.term {
+		least, most = max(e.made[0]-before.made[1]-clockGrain, 0), e.made[1]-before.made[0]+clockGrain
+	}
+	if passed := int64(e.time - before.time); passed < least || passed > most {
+		return fmt.Errorf("time: entry %d of term %d says %d, %d more than the one before; by its leader's clock it is %d to %d", i, e.term, e.time, passed, least, most)
+	}
+	return nil
+}
+
 // logged checks what a node adds to its log: an entry is determined by index and
 // term, and so is the one before it; nothing committed is replaced; a leader only
 // appends.
 func (k *checker) logged(n *node, s *replica.Store) error {
 	t := &k.nodes[n.index]
-	first, ids, err := k.parseRuns(t, s.Append)
+	first, ids, err := k.parseRuns(n, s.Append)
 	if err != nil {
 		return err
 	}
@@ -134,8 +153,9 @@ func (k *checker) founding(log []entryID) bool {
 }
 
 // parseRuns reads entries on their way to a disk.
-func (k *checker) parseRuns(t *nodeTruth, runs [][]byte) (first wire.Index, ids []entryID, err error) {
+func (k *checker) parseRuns(n *node, runs [][]byte) (first wire.Index, ids []entryID, err error) {
 	var prev wire.Term
+	t, made := &k.nodes[n.index], [2]int64{n.batch, n.now()}
 	for _, b := range runs {
 		for len(b) > 0 {
 			e, err := wire.ParseEntry(b)
@@ -162,7 +182,7 @@ func (k *checker) parseRuns(t *nodeTruth, runs [][]byte) (first wire.Index, ids 
 				return 0, nil, fmt.Errorf("log: entry to be stored: %w", err)
 			}
 			id := entryID{e.Term, crcOf(b)}
-			if err := k.meet(e.Index, created{id, prev, time, b[:e.Size:e.Size]}); err != nil {
+			if err := k.meet(e.Index, created{id, prev, time, b[:e.Size:e.Size], made}); err != nil {
 				return 0, nil, err
 			}
 			ids = append(ids, id)

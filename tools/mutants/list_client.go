@@ -3,6 +3,9 @@ package main
 const (
 	retryGo      = "client/retry.go"
 	clientConnGo = "client/conn.go"
+	clientGo     = "client/client.go"
+	clientNodeGo = "client/node.go"
+	resultGo     = "client/result.go"
 	sessionGo    = "wire/session.go"
 	frameGo      = "wire/frame.go"
 	entryGo      = "wire/entry.go"
@@ -32,6 +35,22 @@ var clientMutants = []mutant{
 		edits: []edit{{retryGo, `	if a.Write && maybe && !a.Idempotent {
 		return Decision{Action: Unknown, Class: ClassUnknown,`, `	if a.Write && maybe && !a.Idempotent {
 		return Decision{Action: Fail, Class: ClassUnavailable,`}},
+	},
+	{
+		name: "last-frame-unsent", class: "C8", by: "client", breaks: "of what was written before a connection died the last request counts as not sent",
+		edits: []edit{{clientNodeGo, `if s.end > k.taken {`, `if s.end >= k.taken {`}},
+	},
+	{
+		name: "broken-write-unsent", class: "C8", by: "client", breaks: "requests that left before a write broke count as not sent",
+		edits: []edit{{clientConnGo, `k.taken -= uint64(len(out) - n)`, `k.taken -= uint64(max(len(out), n))`}},
+	},
+	{
+		name: "unwritten-is-failed", class: "C8", by: "client", breaks: "a write that is about to be sent counts as not sent when its caller gives up",
+		edits: []edit{{clientGo, `if s := &k.slots[q.slot]; !c.closed || s.end <= k.taken {`, `if s := &k.slots[q.slot]; s.end <= k.taken {`}},
+	},
+	{
+		name: "nonsense-is-failed", class: "C8", by: "client", breaks: "an asynchronous write whose answer makes no sense is reported as a failure",
+		edits: []edit{{resultGo, "	if c.write() {\n		class", "	if c.write() && c.sync {\n		class"}},
 	},
 	{
 		name: "answers-by-slot", class: "C9", by: "client", breaks: "an answer to an earlier user of a slot is taken for one to the present",

@@ -6,6 +6,8 @@ const (
 	replicaGo = "node/replica/replica.go"
 	diskGo    = "node/disk/disk.go"
 	storeGo   = "node/kv/store.go"
+	kvReadGo  = "node/kv/read.go"
+	heapGo    = "node/kv/heap.go"
 )
 
 // readMutants break what a read may return.
@@ -24,6 +26,14 @@ var readMutants = []mutant{
 	{
 		name: "read-before-applied", class: "C3", by: "sim", breaks: "a read is answered before its index is applied",
 		edits: []edit{{requestGo, `if w.round > confirmed || w.index > r.applied {`, `if w.round > confirmed {`}},
+	},
+	{
+		name: "read-two-behind", class: "C3", by: "sim", breaks: "a read is answered two entries before its index",
+		edits: []edit{{requestGo, `w.index > r.applied {`, `w.index > r.applied+2 {`}},
+	},
+	{
+		name: "reads-put-off", class: "own", by: "replica", breaks: "reads that wait for a round are moved on to every later one",
+		edits: []edit{{requestGo, `for i := r.assigned; i < r.reads.len(); i++ {`, `for i := 0; i < r.reads.len(); i++ {`}},
 	},
 	{
 		name: "round-reused", class: "C4", by: "raft", breaks: "a read is confirmed by the round that began before it",
@@ -99,6 +109,23 @@ var replicaMutants = []mutant{
 		edits: []edit{{requestGo, `&wire.Error{Code: wire.CodeUnknown, Text: why}`, `&wire.Error{Code: wire.CodeUnavailable, Text: why}`}},
 	},
 	{
+		name: "unstored-is-failed", class: "C8", by: "sim", breaks: "at the loss of leadership writes that the own disk does not have count as failed",
+		edits: []edit{{replicaGo, `	r.leaderTerm = 0
+	r.dropReads()
+	if term`, `	r.leaderTerm = 0
+	for term == 0 && r.writes.len() > 0 && r.writes.at(r.writes.len()-1).index > r.raft.Status().Durable {
+		w := r.writes.popBack()
+		r.owed -= int(w.bytes)
+		r.refuse(w.request(), r.leaderError())
+	}
+	r.dropReads()
+	if term`}},
+	},
+	{
+		name: "busy-for-ever", class: "own", by: "sim", breaks: "writes that were abandoned count against the bound of those that wait",
+		edits: []edit{{requestGo, "		w := r.writes.popBack()\n		r.owed -= int(w.bytes)\n", "		w := r.writes.popBack()\n"}},
+	},
+	{
 		name: "writes-outlive-log", class: "own", by: "replica", breaks: "writes beyond a new leader's log stay pending",
 		edits: []edit{{replicaGo, `		r.abandonWrites(r.raft.Status().Last+1, "the entry was removed from the log of this node")
 `, ``}},
@@ -154,6 +181,24 @@ var replicaMutants = []mutant{
 `, ``}},
 	},
 	{
+		name: "room-unnoticed", class: "W6", by: "replica", breaks: "a member that has room again leaves elections to others",
+		edits: []edit{{replicaGo, `	r.raft.SetReluctant(full)
+`, `	if full {
+		r.raft.SetReluctant(true)
+	}
+`}},
+	},
+	{
+		name: "time-of-own-clock", class: "W12", by: "sim", breaks: "the log's time leaps to a new leader's own clock",
+		edits: []edit{{replicaGo, `r.timeBase, r.timeStart = r.raft.LastTime(), r.now`, `r.timeBase, r.timeStart = max(r.raft.LastTime(), uint64(r.now)), r.now`}},
+	},
+	{
+		name: "time-counts-twice", class: "W12", by: "sim", breaks: "a leader adds the time since it led for the first time",
+		edits: []edit{{replicaGo, `r.timeBase, r.timeStart = r.raft.LastTime(), r.now`, `if r.timeBase = r.raft.LastTime(); r.timeStart == 0 {
+			r.timeStart = r.now
+		}`}},
+	},
+	{
 		name: "fenced-answers", class: "W5", by: "replica", breaks: "a member whose disk failed goes on",
 		edits: []edit{{replicaGo, `	if c.Err != nil {
 		r.fence(c.Err)
@@ -168,6 +213,14 @@ var replicaMutants = []mutant{
 		},
 	},
 	{
+		name: "fetched-beyond-memory", class: "own", by: "sim", breaks: "of what was read back more is applied than was asked for",
+		edits: []edit{{applyGo, `next < d.Hi && end < len(d.Data)`, `end < len(d.Data)`}},
+	},
+	{
+		name: "rest-unsaid", class: "own", by: "replica", breaks: "nobody is told that entries are left to apply",
+		edits: []edit{{applyGo, "			r.fx.More = true\n			return", "			return"}},
+	},
+	{
 		name: "apply-unchecked", class: "C6", by: "sim", breaks: "a piece that was read back is applied once more",
 		edits: []edit{
 			{applyGo, `if err != nil || e.Index != r.applied+1 {`, `if err != nil {`},
@@ -177,6 +230,18 @@ var replicaMutants = []mutant{
 	{
 		name: "cas-ignores-state", class: "own", by: "sim", breaks: "a compare-and-set sets without comparing",
 		edits: []edit{{storeGo, `if item := s.get(c.Key); !holds(c, item) {`, `if item := s.get(c.Key); !holds(c, item) && index == 0 {`}},
+	},
+	{
+		name: "cas-by-prefix", class: "own", by: "sim", breaks: "a compare-and-set is content with a value that begins as expected",
+		edits: []edit{{storeGo, `bytes.Equal(itemValue(item), c.Expected)`, `bytes.HasPrefix(itemValue(item), c.Expected)`}},
+	},
+	{
+		name: "full-page-is-last", class: "own", by: "kv", breaks: "a page that its bytes end counts as the last",
+		edits: []edit{{kvReadGo, "> wire.ScanPageBytes {\n		p.more = true\n", "> wire.ScanPageBytes {\n"}},
+	},
+	{
+		name: "dead-head-kept", class: "own", by: "kv", breaks: "a slab whose items died before it was full is never released",
+		edits: []edit{{heapGo, "		if s.dead == slabBytes {\n			h.release(old)\n		}\n", ""}},
 	},
 	{
 		name: "first-vote-of-batch", class: "R2", by: "disk", breaks: "of several votes that wait for the disk the oldest is saved",

@@ -188,3 +188,31 @@ func TestEntriesThatWaitForTheLeadersDiskAreBounded(t *testing.T) {
 		t.Errorf("refused with an idle disk: %v, %s", err, brief(r))
 	}
 }
+
+// What others have on their disks may be committed and applied here before the own
+// disk has it. It stays in memory until then: nowhere else could it be read.
+func TestEntriesStayInMemoryUntilTheyAreDurable(t *testing.T) {
+	net := newNetwork(3, 0, func(c *Config) { c.TailBytes = 1 })
+	net.elect(1)
+	n := net.node(2)
+	n.hang = true
+	durable := n.core.log.durable
+	for range 100 {
+		if _, err := net.propose(1, "some more bytes"); err != nil {
+			t.Fatal(err)
+		}
+		net.settle()
+	}
+	net.tick(net.node(1), 2)
+	net.settle()
+	r := n.core
+	r.Applied(r.Commit())
+	if st := r.Status(); st.Durable != durable || st.Applied < 100 || st.MemFirst > durable+1 {
+		t.Errorf("%+v", st)
+	}
+	n.hang = false
+	net.settle()
+	if r.Applied(r.Commit()); r.log.memFirst < 50 {
+		t.Errorf("in memory from %d: the test shows nothing", r.log.memFirst)
+	}
+}

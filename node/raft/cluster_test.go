@@ -38,9 +38,13 @@ type node struct {
 	voted bool
 	log   []stored
 	ops   []storeOp
-	hang  bool // the disk takes batches and completes none
+	asked []ReadRequest // not answered yet
+	hang  bool          // the disk takes batches and completes none
 
 	rd Ready
+
+	changes uint64     // when the random test last compared its configurations with its log,
+	checked wire.Index // and the last entry then
 }
 
 // network is a deterministic cluster of cores. Nothing happens by itself.
@@ -49,6 +53,7 @@ type network struct {
 	msgs  []wire.PeerMessage
 	cuts  [][2]wire.NodeID // from, to
 	now   int64
+	late  bool // entries are read back when the network settles, not at once
 	loud  bool
 	out   strings.Builder
 }
@@ -121,7 +126,7 @@ func (n *node) start(fresh bool) error {
 
 // crash loses what is not durable.
 func (n *node) crash() {
-	n.core, n.ops, n.hang, n.rd = nil, nil, false, Ready{}
+	n.core, n.ops, n.asked, n.hang, n.rd = nil, nil, nil, false, Ready{}
 }
 
 // ready takes a Ready: its batch goes to the disk's queue, its messages to the
@@ -147,6 +152,17 @@ func (net *network) ready(n *node) bool {
 	}
 	for _, q := range n.rd.Reads {
 		net.printf("%d reads [%d,%d) for %d", n.id, q.Lo, q.Hi, q.Peer)
+		n.asked = append(n.asked, q)
+	}
+	if !net.late {
+		n.answer(len(n.asked), nil)
+	}
+	return busy
+}
+
+// answer reads entries back for the first that were asked for, or fails to.
+func (n *node) answer(count int, err error) bool {
+	for _, q := range n.asked[:count] {
 		var data []byte
 		for i := q.Lo; i < q.Hi && int(i) <= len(n.log); i++ {
 			e := n.log[i-1].data
@@ -155,9 +171,10 @@ func (net *network) ready(n *node) bool {
 			}
 			data = append(data, e...)
 		}
-		n.core.EntriesRead(q.Peer, q.Lo, data, nil)
+		n.core.EntriesRead(q.Peer, q.Lo, data, err)
 	}
-	return busy
+	n.asked = slices.Delete(n.asked, 0, count)
+	return count > 0
 }
 
 func parseStored(run []byte) []stored {
@@ -232,6 +249,7 @@ func (net *network) settle() {
 			before := brief(n.core)
 			busy = net.ready(n) || busy
 			busy = net.sync(n, len(n.ops)) || busy
+			busy = n.answer(len(n.asked), nil) || busy
 			if after := brief(n.core); after != before {
 				net.printf("  %d: %s", n.id, after)
 			}

@@ -105,3 +105,45 @@ func TestTheNoopsTimeIsAtLeastTheLogs(t *testing.T) {
 		t.Errorf("%s, time %d", brief(next), next.LastTime())
 	}
 }
+
+// A lease outlives the term of its leader: who helped to confirm it votes for nobody
+// before it is over, whatever term it hears of, nor in the term that it is in already.
+func TestAPromiseOutlivesTheTerm(t *testing.T) {
+	r := newNetwork(3, 0, nil).node(1).core
+	step(t, r, wire.PeerMessage{Type: wire.FrameRound, From: 2, Term: 4, Round: 1})
+	flush(r)
+	step(t, r, wire.PeerMessage{Type: wire.FrameAppendReply, From: 3, Term: 6, Reject: true})
+	granted := func() bool {
+		step(t, r, wire.PeerMessage{Type: wire.FrameVote, From: 3, Term: 6, Index: 9, LogTerm: 5})
+		for _, m := range flush(r) {
+			if m.Type == wire.FrameVoteReply {
+				return !m.Reject
+			}
+		}
+		return false
+	}
+	for range 2 * r.cfg.ElectionTicks {
+		if r.Tick(); r.role != Follower || granted() {
+			t.Fatalf("helps to replace a leader that may hold a lease: %s", brief(r))
+		}
+	}
+	r.SetNow(r.cfg.LeaseNanos * 5 / 4)
+	if r.term != 6 || !granted() {
+		t.Errorf("refuses after the lease: %s", brief(r))
+	}
+}
+
+// A node that has a reason not to lead leads if nobody else does.
+func TestAReluctantNodeCampaignsAfterAll(t *testing.T) {
+	r := newNetwork(3, 0, nil).node(1).core
+	r.SetReluctant(true)
+	for tick := range 4 * r.cfg.ElectionTicks {
+		if r.Tick(); r.role != Follower {
+			if tick < 2*r.cfg.ElectionTicks {
+				t.Errorf("campaigns after %d ticks", tick)
+			}
+			return
+		}
+	}
+	t.Error("never campaigns")
+}

@@ -111,8 +111,30 @@ func (l *locals) run(from uint32, kind eventKind, arg uint32) (o outcome) {
 	if f := checkLocal(before, n, kind); f != "" && o.fault == "" {
 		o.fault = f
 	}
-	o.to = l.intern(n)
+	known := len(l.nodes)
+	if o.to = l.intern(n); len(l.nodes) > known && n.core != nil && o.fault == "" {
+		o.fault = l.checkDeaf(n)
+	}
 	return o
+}
+
+// checkDeaf: no answer to a word of an earlier term changes anything. That is what
+// lets the explorer forget the messages that are dead.
+func (l *locals) checkDeaf(n *node) string {
+	r, was := n.core, l.encode(n, 0)
+	for _, typ := range []wire.FrameType{wire.FramePreVoteReply, wire.FrameVoteReply, wire.FrameAppendReply, wire.FrameRoundReply} {
+		for i := range r.peers {
+			m := wire.PeerMessage{Type: typ, From: r.peers[i].id, To: n.id, Term: r.term - min(r.term, 1), Index: r.log.last, Round: r.rounds.last}
+			if m.From == n.id || m.Term == 0 {
+				continue
+			}
+			c := cloneNode(n)
+			if err := c.core.Step(&m); err != nil || !slices.Equal(l.encode(c, 0), was) {
+				return fmt.Sprintf("heeds %s in term %d: %s, %v", describe(&m), r.term, brief(c.core), err)
+			}
+		}
+	}
+	return ""
 }
 
 // ready takes all that a node has to do, and interns what it says.
@@ -214,8 +236,31 @@ func (l *locals) normalize(n *node) {
 	if !l.scope.rounds {
 		r.rounds = rounds{}
 	}
+	r.spoil()
 	n.rd = Ready{}
 	n.cfg.Seed = 0
+}
+
+// spoil fills what means nothing in a node's role with what a role before may have
+// left there and what does harm if it is believed: the next role has to begin anew.
+func (r *Raft) spoil() {
+	const much = 1 << 20
+	if r.role == Leader {
+		r.follow = followState{verified: r.log.last, acked: r.log.last}
+	} else {
+		r.rounds = rounds{last: much, confirmed: much}
+		r.termStart, r.uncommitted = 1, much
+	}
+	for i := range r.peers {
+		p := &r.peers[i]
+		if r.role != Leader {
+			p.state, p.match, p.next, p.acked, p.commitSent = Replicate, r.log.last+1, r.log.last+2, much, much
+			p.active, p.moved, p.probing, p.probe, p.inflight.bytes = true, true, true, sent{r.log.last + 1, 1}, much
+		}
+		if r.role != Candidate && r.role != PreCandidate && p.id != r.cfg.ID {
+			p.vote = granted
+		}
+	}
 }
 
 // forgetRepeated drops messages that wait behind an equal one: the network keeps
@@ -280,6 +325,8 @@ func checkLocal(was, is *node, kind eventKind) string {
 		return ""
 	case is.core.log.commit < was.core.log.commit || is.core.term < was.core.term:
 		return fmt.Sprintf("%s became %s", brief(was.core), brief(is.core))
+	case is.core.log.memFirst > is.core.log.durable+1:
+		return fmt.Sprintf("has entries from %d in memory, durable %d", is.core.log.memFirst, is.core.log.durable)
 	}
 	return ""
 }

@@ -92,6 +92,9 @@ func TestExplore(t *testing.T) {
 			if !x.exhausted() && !far {
 				t.Error("cut off")
 			}
+			if x.seen.n < 1000 {
+				t.Error("nothing happens")
+			}
 		})
 	}
 }

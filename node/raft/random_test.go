@@ -2,6 +2,7 @@ package raft
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +16,8 @@ var (
 	seedFlag  = flag.Uint64("seed", 0, "run only this seed of the random cluster test")
 	seedsFlag = flag.Uint64("seeds", 200, "how many seeds the random cluster test runs")
 )
+
+var errRead = errors.New("cannot read")
 
 // history is what the checkers remember of a run.
 type history struct {
@@ -76,6 +79,7 @@ func TestRandomClustersStaySafe(t *testing.T) {
 				cfg.MaxAppendBytes, cfg.MaxInflightBytes = 1, 1
 			}
 		})
+		c.late = c.rng.IntN(2) == 0
 		c.doomPercent = []int{0, 30, 80}[c.rng.IntN(3)]
 		if storm {
 			c.doomPercent = 80
@@ -211,7 +215,7 @@ func (c *chaos) changeMembers(n *node) {
 		return
 	}
 	cur, _ := n.core.Membership()
-	m := *cur
+	m, was := *cur, *cur
 	m.Members = slices.Clone(cur.Members)
 	m.Outgoing = nil
 	if len(cur.Outgoing) == 0 {
@@ -223,9 +227,43 @@ func (c *chaos) changeMembers(n *node) {
 		k := c.rng.IntN(len(m.Members))
 		m.Members[k].Role = wire.Voter + wire.Learner - m.Members[k].Role
 	}
-	if m.Check() == nil {
-		_, _ = c.proposeConfig(n.id, m)
+	if c.rng.IntN(4) == 0 { // what may not follow
+		k := c.rng.IntN(len(m.Members))
+		m.Members[k].Role = wire.Voter + wire.Learner - m.Members[k].Role
+		if id := m.Members[c.rng.IntN(len(m.Members))].ID; len(m.Outgoing) > 0 && !slices.Contains(m.Outgoing, id) {
+			m.Outgoing = append(m.Outgoing, id)
+			slices.Sort(m.Outgoing)
+		}
 	}
+	if m.Check() != nil {
+		return
+	}
+	if _, err := c.proposeConfig(n.id, m); err == nil && !mayFollow(&was, &m) {
+		c.fail("leader %d lets %+v follow on %+v", n.id, m, was)
+	}
+}
+
+// mayFollow: between two configurations that follow on each other the voters are
+// the same, or both majorities are asked in one of them: thesis 4.3.
+func mayFollow(a, b *wire.Membership) bool {
+	same := slices.Equal(voterIDs(a), voterIDs(b))
+	switch {
+	case len(a.Outgoing) == 0 && len(b.Outgoing) > 0:
+		return slices.Equal(b.Outgoing, voterIDs(a))
+	case len(a.Outgoing) > 0:
+		return same && len(b.Outgoing) == 0
+	}
+	return same
+}
+
+func voterIDs(m *wire.Membership) []wire.NodeID {
+	var ids []wire.NodeID
+	for _, mb := range m.Members {
+		if mb.Role == wire.Voter {
+			ids = append(ids, mb.ID)
+		}
+	}
+	return ids
 }
 
 // work proposes and reads.
@@ -246,6 +284,9 @@ func (c *chaos) activate(n *node) {
 		return
 	}
 	c.ready(n)
+	if len(n.asked) > 0 && c.rng.IntN(4) == 0 {
+		n.answer(1, []error{nil, nil, nil, errRead}[c.rng.IntN(4)])
+	}
 	if i := n.core.Commit(); c.rng.IntN(2) == 0 {
 		n.core.Applied(i)
 	}
@@ -365,6 +406,11 @@ func (c *chaos) check() {
 		if n.core.log.commit > wire.Index(len(c.hist.committed)) {
 			c.observe(n)
 		}
+		if l := &n.core.log; l.memFirst > l.durable+1 {
+			c.fail("node %d has entries from %d in memory, durable %d", n.id, l.memFirst, l.durable)
+		}
+		c.checkMatch(n)
+		c.checkConfigs(n)
 		for i := wire.Index(1); i <= n.core.log.commit; i++ {
 			if e := c.hist.committed[i-1]; i+3 > n.core.log.commit {
 				if got := c.entry(n, i); got.term != e.term || !bytes.Equal(got.data, e.data) {
@@ -376,6 +422,49 @@ func (c *chaos) check() {
 	if k := len(c.hist.committed); k > 0 && c.rng.IntN(8) == 0 {
 		c.checkDurable(c.hist.committed[k-1])
 		c.checkDurable(c.hist.committed[c.rng.IntN(k)])
+	}
+}
+
+// checkMatch: what a leader believes of a peer's disk is there, but for a peer
+// that has entered a later term.
+func (c *chaos) checkMatch(n *node) {
+	if n.core.role != Leader {
+		return
+	}
+	for i := range n.core.peers {
+		p := &n.core.peers[i]
+		o := c.node(p.id)
+		if p.match == 0 || o.vote.Term > n.core.term {
+			continue
+		}
+		if t, _ := n.core.log.term(p.match); int(p.match) > len(o.log) || o.log[p.match-1].term != t {
+			c.fail("leader %d of term %d believes that %d has entry %d/t%d, it has %s", n.id, n.core.term, p.id, p.match, t, entryList(o.log))
+		}
+	}
+}
+
+// checkConfigs: the configuration in force is that of the newest configuration
+// entry in the log, and those that a truncation could bring back are known.
+func (c *chaos) checkConfigs(n *node) {
+	r := n.core
+	if r.changes == n.changes && r.log.last == n.checked {
+		return
+	}
+	n.changes, n.checked = r.changes, r.log.last
+	k := len(r.configs) - 1
+	for i := r.log.last; i > 0 && i >= r.log.first; i-- {
+		if wire.EntryType(c.entry(n, i).data[4]) != wire.EntryConfig {
+			continue
+		}
+		if k < 0 || r.configs[k].Index != i {
+			c.fail("node %d: configuration %d of its log is not among %v", n.id, i, r.configs)
+		}
+		if k--; i <= r.log.commit {
+			return
+		}
+	}
+	if k != 0 || r.configs[0].Index != 0 {
+		c.fail("node %d: the configuration to begin with is not among %v", n.id, r.configs)
 	}
 }
 

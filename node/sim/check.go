@@ -14,15 +14,21 @@ type votePos struct {
 	term wire.Term
 }
 
+type roundPos struct {
+	term  wire.Term
+	round uint64
+}
+
 // checker holds the global truth that every node's behaviour is held against.
 type checker struct {
 	leaders   map[wire.Term]wire.NodeID
 	votes     map[votePos]wire.NodeID
-	largest   int          // entry, in bytes
-	entries   [][]*created // at index-1: one for each term that made an entry there
-	committed []committed  // at index-1
-	model     model        // what the committed entries mean
-	hashes    []stateHash  // at the applied index
+	rounds    map[roundPos]int64 // when they began
+	largest   int                // entry, in bytes
+	entries   [][]*created       // at index-1: one for each term that made an entry there
+	committed []committed        // at index-1
+	model     model              // what the committed entries mean
+	hashes    []stateHash        // at the applied index
 	cluster   wire.ClusterID
 	nodes     []nodeTruth
 	// floor is the highest revision that a completed operation was answered with:
@@ -40,6 +46,7 @@ func newChecker(nodes int) *checker {
 	return &checker{
 		leaders: map[wire.Term]wire.NodeID{},
 		votes:   map[votePos]wire.NodeID{},
+		rounds:  map[roundPos]int64{},
 		model:   newModel(),
 		nodes:   make([]nodeTruth, nodes),
 	}
@@ -182,12 +189,26 @@ func (k *checker) commit(n *node, st *raft.Status) error {
 	return nil
 }
 
-// onDisk checks that what a node believes to be on its disk is there.
+// onDisk checks that what a node believes to be on its disk is there, and that
+// nothing else has left its memory; and that what a leader believes of the others'
+// disks is there, unless a later leader may have replaced it.
 func (k *checker) onDisk(n *node, st *raft.Status) error {
 	t := &k.nodes[n.index]
 	d := st.Durable
 	if d > 0 && (int(d) > len(t.disk) || t.disk[d-1] != t.log[d-1]) {
 		return fmt.Errorf("durability: node %d believes that entry %d is on its disk, which ends at %d", n.id, d, len(t.disk))
+	}
+	if st.MemFirst > d+1 {
+		return fmt.Errorf("durability: node %d has entries from %d in memory, its disk ends at %d", n.id, st.MemFirst, d)
+	}
+	if st.Role != raft.Leader {
+		return nil
+	}
+	for p := range n.rep.Raft().Progress {
+		o := &k.nodes[p.ID-1]
+		if m := int(p.Match); m > 0 && o.vote.Term <= st.Term && (m > min(len(o.disk), len(t.log)) || o.disk[m-1] != t.log[m-1]) && n.c.nodes[p.ID-1].out == nil {
+			return fmt.Errorf("durability: leader %d of term %d believes that entry %d is on the disk of node %d, which ends at %d", n.id, st.Term, m, p.ID, len(o.disk))
+		}
 	}
 	return nil
 }

@@ -71,7 +71,9 @@
 // equal state hash; what a message says of terms, votes and entries, and what a node
 // believes of its disk, is on that disk, as far as it would survive a power cut; what
 // was on a disk before a restart is there after it, told terms and votes above all;
-// who was just restarted does not vote; the shell knows the configuration in force,
+// who was just restarted does not
+// vote, nor who may have confirmed a lease of an earlier term that lasts; what a leader
+// believes of the others' disks is there; what has left memory is on the disk; the shell knows the configuration in force,
 // and all identity files name one cluster; no leader goes on without a majority or
 // over a hanging disk.
 //

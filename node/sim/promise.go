@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dnode-engine/dnode/node/raft"
 	"github.com/dnode-engine/dnode/wire"
@@ -53,12 +54,18 @@ func (k *checker) said(n *node, m *wire.PeerMessage) error {
 	switch {
 	case m.Type == wire.FrameVote:
 		n.c.campaigned(n)
+		if err := k.faithful(n, m.Term); err != nil {
+			return err
+		}
 		return k.voted(n, m.Term, n.id)
 	case m.Type == wire.FrameVoteReply && !m.Reject:
 		if err := k.bound(n); err != nil {
 			return err
 		}
 		if err := k.fitToLead(n, m); err != nil {
+			return err
+		}
+		if err := k.faithful(n, m.Term); err != nil {
 			return err
 		}
 		return k.voted(n, m.Term, m.To)
@@ -69,8 +76,40 @@ func (k *checker) said(n *node, m *wire.PeerMessage) error {
 		n.c.sawIf(m.Index == 0, LeftBehind)
 	case m.Type == wire.FrameRound:
 		k.beat(n, m)
+		if at := (roundPos{m.Term, m.Round}); k.rounds[at] == 0 {
+			k.rounds[at] = n.c.now
+		}
 	case m.Type == wire.FrameRoundReply && m.Round > 0:
 		k.nodes[n.index].heard = n.c.now
+		k.promised(n, roundPos{m.Term, m.Round})
+	}
+	return nil
+}
+
+// promise is what the answer to a round binds a node to: to vote in no later term
+// before the lease ends that it may have confirmed.
+type promise struct {
+	term  wire.Term
+	until int64
+}
+
+// promised notes the promise behind an answer, and forgets those that are over.
+func (k *checker) promised(n *node, at roundPos) {
+	t := &k.nodes[n.index]
+	t.promises = slices.DeleteFunc(t.promises, func(p promise) bool {
+		return p.until <= n.c.now || p.term == at.term && p.until <= k.rounds[at]+n.c.opt.LeaseNanos
+	})
+	if began, ok := k.rounds[at]; ok {
+		t.promises = append(t.promises, promise{at.term, began + n.c.opt.LeaseNanos})
+	}
+}
+
+// faithful checks a vote, for itself or another, against what the node promised.
+func (k *checker) faithful(n *node, term wire.Term) error {
+	for _, p := range k.nodes[n.index].promises {
+		if p.term < term && n.c.now < p.until && n.c.honestClocks() {
+			return fmt.Errorf("lease: node %d votes in term %d, %d ms before a lease ends that it may have confirmed in term %d", n.id, term, (p.until-n.c.now)/millisecond, p.term)
+		}
 	}
 	return nil
 }

@@ -40,12 +40,13 @@ type committed struct {
 
 // nodeTruth is what the checker knows of one node.
 type nodeTruth struct {
-	log     []entryID // the log as the node last changed it, in memory
-	disk    []entryID // what is synced: survives any crash
-	pending []pendingWrite
-	vote    wire.Vote // what is synced of its vote
-	told    wire.Vote // the highest term it has told anyone, and its vote in it
-	applied wire.Index
+	log      []entryID // the log as the node last changed it, in memory
+	disk     []entryID // what is synced: survives any crash
+	pending  []pendingWrite
+	vote     wire.Vote // what is synced of its vote
+	told     wire.Vote // the highest term it has told anyone, and its vote in it
+	applied  wire.Index
+	promises []promise // behind the leases that it may have confirmed
 
 	// One life.
 	restarted bool       // it had something on its disk when it began

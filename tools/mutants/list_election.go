@@ -118,4 +118,28 @@ var electionMutants = []mutant{
 		name: "log-term-not-taken", class: "own", by: "raft", breaks: "a restart stays in a term before the log's",
 		edits: []edit{{raftGo, `if t := r.log.lastTerm(); t > r.term {`, `if t := r.log.lastTerm(); t > r.term && r.abstain {`}},
 	},
+	{
+		name: "sticky-in-own-term", class: "C5", by: "raft", breaks: "a node that is in the candidate's term already votes within a lease",
+		edits: []edit{{electionGo, `free && r.mayVote() && r.log.upToDate(m.Index, m.LogTerm) {`, `free && r.log.upToDate(m.Index, m.LogTerm) {`}},
+	},
+	{
+		name: "promise-ends-with-term", class: "C5", by: "raft", breaks: "a new term ends the promise behind a lease",
+		edits: []edit{{raftGo, "		r.setVote(term, 0)\n		r.drawTimeout()\n", "		r.setVote(term, 0)\n		r.drawTimeout()\n		r.everHeard, r.sinceLeader = false, r.cfg.ElectionTicks\n"}},
+	},
+	{
+		name: "old-vote-counted", class: "R9", by: "scope", breaks: "a vote of an earlier term counts in this one",
+		edits: []edit{{electionGo, `m.Type == wire.FrameVoteReply && m.Term == r.term ||`, `m.Type == wire.FrameVoteReply ||`}},
+	},
+	{
+		name: "promises-are-votes", class: "R5", by: "scope", breaks: "votes that were promised count as given",
+		edits: []edit{{electionGo, "	r.setVote(r.term+1, r.cfg.ID)\n	r.clearVotes()\n", "	r.setVote(r.term+1, r.cfg.ID)\n"}},
+	},
+	{
+		name: "waiting-leaves-early", class: "R2", by: "sim", breaks: "any batch that is durable lets all messages go that wait for a vote",
+		edits: []edit{{raftGo, `for n < len(r.waiting) && r.waiting[n].seq <= seq {`, `for n < len(r.waiting) {`}},
+	},
+	{
+		name: "reluctant-for-ever", class: "own", by: "raft", breaks: "a reluctant node does not campaign even if nobody else does",
+		edits: []edit{{raftGo, `r.reluctance = 2 * r.cfg.ElectionTicks`, `r.reluctance = 1 << 30`}},
+	},
 }

@@ -95,6 +95,14 @@ var readMutants = []mutant{
 		edits: []edit{{replicaGo, "	r.leaderTerm = 0\n	r.dropReads()\n	if term != 0 {", "	if r.leaderTerm = 0; term == 0 {\n		r.dropReads()\n	}\n	if term != 0 {"}},
 		equal: "a leader's next term begins with a vote that Effects hands to the disk, and every Effects of a member that does not lead drops its reads",
 	},
+	{
+		name: "answers-outlive-term", class: "C4", by: "sim", breaks: "answers to rounds of an earlier term of this leader confirm those of the next",
+		edits: []edit{{progressGo, `p.active, p.moved, p.reading, p.acked = false, false, 0, 0`, `p.active, p.moved, p.reading = false, false, 0`}},
+	},
+	{
+		name: "read-at-applied", class: "C1", by: "raft", breaks: "a read names what is applied, not what is committed",
+		edits: []edit{{readGo, `Round: r.rounds.last + 1, Index: r.log.commit}`, `Round: r.rounds.last + 1, Index: r.log.applied}`}},
+	},
 }
 
 // replicaMutants break what clients are told of writes, and the way from commit to

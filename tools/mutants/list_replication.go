@@ -142,6 +142,37 @@ var replicationMutants = []mutant{
 		name: "time-goes-back", class: "W12", by: "sim", breaks: "a new leader's first entry carries its own time, not at least the log's",
 		edits: []edit{{raftGo, `max(r.stamp, r.log.time())`, `r.stamp`}},
 	},
+	{
+		name: "match-outlives-term", class: "R9", by: "scope", breaks: "what a peer had when this node led before counts in its next term",
+		edits: []edit{{progressGo, `p.match, p.next, p.commitSent = 0, last+1, 0`, `p.next, p.commitSent = last+1, 0`}},
+	},
+	{
+		name: "uncommitted-outlives-term", class: "own", by: "scope", breaks: "what was uncommitted in an earlier term counts against the limit in the next",
+		edits: []edit{
+			{raftGo, `r.uncommitted = r.log.bytesAfter(r.log.commit)`, `r.uncommitted += r.log.bytesAfter(r.log.commit)`},
+			{raftGo, `r.elapsed, r.uncommitted = 0, 0`, `r.elapsed = 0`},
+		},
+	},
+	{
+		name: "reading-outlives-term", class: "own", by: "raft", breaks: "a disk read that lost its leader keeps the peer waiting in the next term",
+		edits: []edit{{progressGo, `p.active, p.moved, p.reading, p.acked = false, false, 0, 0`, `p.active, p.moved, p.acked = false, false, 0`}},
+	},
+	{
+		name: "failed-read-blocks", class: "own", by: "raft", breaks: "a disk read that failed is never tried again",
+		edits: []edit{{replicateGo, "	p.reading = 0\n	next, ok := r.ours(lo, data)\n	if err", "	next, ok := r.ours(lo, data)\n	if err == nil {\n		p.reading = 0\n	}\n	if err"}},
+	},
+	{
+		name: "evict-undurable", class: "own", by: "raft", breaks: "applied entries leave memory before this node's disk has them",
+		edits: []edit{{raftGo, `r.log.evict(min(r.log.durable, r.log.applied), r.cfg.TailBytes)`, `r.log.evict(r.log.applied, r.cfg.TailBytes)`}},
+	},
+	{
+		name: "crowded-verifies", class: "R8", by: "raft", breaks: "entries that a full memory did not take count as verified",
+		edits: []edit{{followGo, `in.last, in.fresh, in.configs = in.from-1, nil, nil`, `in.fresh, in.configs = nil, nil`}},
+	},
+	{
+		name: "chunk-reused", class: "own", by: "raft", breaks: "bytes that were truncated are written over while others hold them",
+		edits: []edit{{logGo, "		l.segs[n-1].end = int(l.offs[int(from)&(len(l.offs)-1)])\n", "		l.segs[n-1].end = int(l.offs[int(from)&(len(l.offs)-1)])\n		if sameChunk(l.segs[n-1].chunk, l.chunk) {\n			l.chunk = l.chunk[:l.segs[n-1].end]\n		}\n"}},
+	},
 }
 
 // memberMutants break changes of the configuration.
@@ -188,5 +219,17 @@ var memberMutants = []mutant{
 		name: "removed-leader-stays", class: "M4", by: "raft", breaks: "a leader goes on after its removal is committed",
 		edits: []edit{{replicateGo, `		r.becomeFollower(r.term, 0) // removed, and that is committed: thesis 4.2.2
 `, ``}},
+	},
+	{
+		name: "configs-forgotten-early", class: "M2", by: "raft", breaks: "older configurations are forgotten when a newer one is durable, not when it is committed",
+		edits: []edit{{memberGo, `r.configs[n+1].Index <= r.log.commit {`, `r.configs[n+1].Index <= r.log.durable {`}},
+	},
+	{
+		name: "joint-left-for-others", class: "M1", by: "raft", breaks: "a joint configuration is left for other voters than its own",
+		edits: []edit{{memberGo, `case len(cur.Outgoing) > 0 && len(next.Outgoing) == 0 && same:`, `case len(cur.Outgoing) > 0 && len(next.Outgoing) == 0:`}},
+	},
+	{
+		name: "outgoing-strangers", class: "M1", by: "raft", breaks: "a joint configuration asks outgoing voters that were none",
+		edits: []edit{{memberGo, `return n == len(next.Outgoing)`, `return n <= len(next.Outgoing)`}},
 	},
 }

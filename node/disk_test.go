@@ -278,6 +278,27 @@ func TestFailedDiskFences(t *testing.T) {
 	c.wantGet(c.nodes[fenced], wire.Stale, "k4", "v")
 }
 
+// A seal that fails while nothing is written fences, too: nobody waits for the
+// next write to learn that there is no disk.
+func TestFailedSealFences(t *testing.T) {
+	var broken atomic.Bool
+	cfg := testConfig(t, "n1")
+	cfg.OpenFS = func(dir string) (FS, error) {
+		fs, err := osfs.Open(dir)
+		return failingFS{fs, &broken}, err
+	}
+	n := start(t, cfg)
+	c := mustConnect(t, n.ClientAddr())
+	eventually(t, "put", func() error { return c.put("k", "v") })
+	broken.Store(true)
+	eventually(t, "the fence", func() error {
+		if err := n.Err(); !errors.Is(err, errBroken) {
+			return fmt.Errorf("node says %w", err)
+		}
+		return nil
+	})
+}
+
 // A member that hangs in its disk does not keep the others from going on.
 func TestHangingFollowerDisk(t *testing.T) {
 	tr := newTrace()

@@ -148,10 +148,24 @@ func TestFolderRefusals(t *testing.T) {
 	f("another name", func(c *Config) { c.Name = "n2" }, ErrIdentity, `belongs to "n1"`)
 	again := start(t, cfg)
 	shutdown(t, again)
+	without := func(name string, refused func()) {
+		t.Helper()
+		path, aside := filepath.Join(cfg.DataDir, name), filepath.Join(t.TempDir(), name)
+		if err := os.Rename(path, aside); err != nil {
+			t.Fatal(err)
+		}
+		refused()
+		if err := errors.Join(os.RemoveAll(path), os.Rename(aside, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	without("wal", func() { f("log lost", func(*Config) {}, nil, "holds no configuration") })
 	if err := os.Remove(filepath.Join(cfg.DataDir, "identity")); err != nil {
 		t.Fatal(err)
 	}
 	f("identity lost", func(*Config) {}, ErrIdentity, `"identity"`)
+	without("wal", func() { f("identity and log lost", func(*Config) {}, ErrIdentity, `"identity"`) })
+	without("vote", func() { f("identity and vote lost", func(*Config) {}, ErrIdentity, `"identity"`) })
 	if _, err := os.Stat(filepath.Join(cfg.DataDir, "identity")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a new identity was given to an old folder: %v", err)
 	}

@@ -195,8 +195,8 @@ func (k *checker) commit(n *node, st *raft.Status) error {
 func (k *checker) onDisk(n *node, st *raft.Status) error {
 	t := &k.nodes[n.index]
 	d := st.Durable
-	if d > 0 && (int(d) > len(t.disk) || t.disk[d-1] != t.log[d-1]) {
-		return fmt.Errorf("durability: node %d believes that entry %d is on its disk, which ends at %d", n.id, d, len(t.disk))
+	if d > 0 && (int(d) > min(len(t.disk), len(t.log)) || t.disk[d-1] != t.log[d-1]) {
+		return fmt.Errorf("durability: node %d believes that entry %d is on its disk, which ends at %d, its log at %d", n.id, d, len(t.disk), len(t.log))
 	}
 	if st.MemFirst > d+1 {
 		return fmt.Errorf("durability: node %d has entries from %d in memory, its disk ends at %d", n.id, st.MemFirst, d)

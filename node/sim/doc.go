@@ -8,19 +8,19 @@
 //	   └───replies─────└──────────────────────────┘
 //	              events in a heap, ordered by virtual time
 //
-// Nothing of the product is re-implemented here: node/replica, node/raft,
-// node/kv, node/disk and wal run as they ship, and bytes pass the real frame
-// decoder. Simulated are: the network (between nodes, by seed, streams of bytes
-// as TCP gives them, cut into pieces, over connections that break and lose what
-// was on its way, of which each end learns in its own time; or datagrams, lost,
-// doubled and overtaken; delay with a heavy tail, one-way and symmetric
-// partitions), the clients (which decide by client.Decide what becomes of a
-// request that did not succeed), the disk (what a power cut leaves of unsynced sectors; a write
-// cut short at any operation; slow syncs; no room; see below), the process (kill -9, power
-// loss, restart, pauses, of any subset at once), its turns (events one by one or
-// gathered in batches) and its clock (which begins anew with the machine, runs
-// up to 5 % fast or slow, and leaps ahead where no lease relies on it). A nemesis strikes leaders when they are elected,
-// sets traps for leases, and leaves a candidate alone in its term.
+// Nothing of the product is re-implemented here: node/replica, node/raft, node/kv,
+// node/disk and wal run as they ship, and bytes pass the real frame decoder. Simulated
+// are: the network (between nodes, by seed, streams of bytes as TCP gives them, cut
+// into pieces, over connections that break and lose what was on its way, of which each
+// end learns in its own time; or datagrams, lost, doubled and overtaken; delay with a
+// heavy tail, one-way and symmetric partitions), the clients (which decide by
+// client.Decide what becomes of a request that did not succeed), the disk (what a power
+// cut leaves of unsynced sectors; a write cut short at any operation; slow syncs; no
+// room; see below), the process (kill -9, power loss, restart, pauses, of any subset at
+// once), its turns (events one by one or gathered in batches) and its clock (which
+// begins anew with the machine, runs up to 5 % fast or slow, and leaps ahead where no
+// lease relies on it). A nemesis strikes leaders when they are elected, sets traps for
+// leases, and leaves a candidate alone in its term.
 //
 // # Running
 //
@@ -59,23 +59,22 @@
 //
 // # Checkers
 //
-// After every batch of events, before anything of it leaves the node: one leader
-// per term; one vote per node and term, for a log that ends no earlier; an entry is
+// After every batch of events, before anything of it leaves the node: one leader per
+// term; one vote per node and term, for a log that ends no earlier; an entry is
 // determined by index and term, and so is the entry before it (log matching); time
 // never goes back in a log; a leader only appends; a new leader holds every entry
 // committed in an earlier term (leader completeness, by the term of the leader that
-// committed it), and no leader of an earlier term holds a lease; leaders alone find out what is
-// committed, and count only entries of their own term; what is committed is on the
-// disks of a majority and never changes; nobody says that more is committed; term,
-// commit index and applied index never go back; an equal applied index means an
-// equal state hash; what a message says of terms, votes and entries, and what a node
-// believes of its disk, is on that disk, as far as it would survive a power cut; what
-// was on a disk before a restart is there after it, told terms and votes above all;
-// who was just restarted does not
-// vote, nor who may have confirmed a lease of an earlier term that lasts; what a leader
-// believes of the others' disks is there; what has left memory is on the disk; the shell knows the configuration in force,
-// and all identity files name one cluster; no leader goes on without a majority or
-// over a hanging disk.
+// committed it), and no leader of an earlier term holds a lease; leaders alone find out
+// what is committed, and count only entries of their own term; what is committed is on
+// the disks of a majority and never changes; nobody says that more is committed; term,
+// commit index and applied index never go back; an equal applied index means an equal
+// state hash; what a message says of terms, votes and entries, and what a node believes
+// of its disk, is on that disk, as far as it would survive a power cut; what was on a
+// disk before a restart is there after it, told terms and votes above all; who was just
+// restarted does not vote, nor who may have confirmed a lease of an earlier term that
+// lasts; what a leader believes of the others' disks is there; what has left memory is
+// on the disk; the shell knows the configuration in force, and all identity files name
+// one cluster; no leader goes on without a majority or over a hanging disk.
 //
 // At every answer, by a model of the log that knows nothing of the state machine
 // (model.go): a write is the entry that its answer names, every result is what its
@@ -89,9 +88,8 @@
 // after the leader was killed, with every client getting one read answered, and no
 // write to help it; and once more, with one write each.
 //
-// What a long run must have come upon is counted (sometimes.go): a run of
-// 5000 seeds fails for each moment that it missed, a short one for
-// those that are not rare.
+// What a long run must have come upon is counted (sometimes.go): a run of 5000 seeds
+// fails for each moment that it missed, a short one for those that are not rare.
 //
 // After every batch as well: what a node keeps is within its stated bounds
 // (bounds.go): the log's memory, uncommitted proposals, bytes in flight to a member

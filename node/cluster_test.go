@@ -379,11 +379,14 @@ func TestClusterMoves(t *testing.T) {
 		c.nodes[i] = start(t, c.cfgs[i])
 	}
 	c.put("k2", "v2")
-	lead := c.leader()
-	c.wantGet(lead, wire.Linearizable, "k", "v")
-	conn := mustConnect(t, c.nodes[(c.index(lead)+1)%3].ClientAddr())
-	var e *wire.Error
-	if err := conn.put("k", "w"); !errors.As(err, &e) || e.Leader != lead.ClientAddr() {
-		t.Errorf("a follower sends writes by %v, the leader moved to %s", err, lead.ClientAddr())
-	}
+	c.wantGet(c.leader(), wire.Linearizable, "k", "v")
+	eventually(t, "a follower to name the leader's new address", func() error {
+		lead := c.leader()
+		conn := mustConnect(t, c.nodes[(c.index(lead)+1)%3].ClientAddr())
+		var e *wire.Error
+		if err := conn.put("k", "w"); !errors.As(err, &e) || e.Leader != lead.ClientAddr() {
+			return fmt.Errorf("a follower sends writes by %w, the leader moved to %s", err, lead.ClientAddr())
+		}
+		return nil
+	})
 }

@@ -105,7 +105,11 @@ func (f flood) start(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("chrt", "--idle", "0", os.Args[0])
+	lower := []string{"nice", "-n", "10"} // beside other tests, idle tasks may wait for ever
+	if os.Getenv("DNODETEST_FLOOD") != "" {
+		lower = []string{"chrt", "--idle", "0"}
+	}
+	cmd := exec.Command(lower[0], append(lower[1:], os.Args[0])...)
 	cmd.Env = append(os.Environ(), floodEnv+"="+string(text))
 	cmd.Stdout = os.Stderr
 	if err := cmd.Start(); err != nil {

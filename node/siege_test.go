@@ -21,7 +21,7 @@ func TestSiege(t *testing.T) {
 	v := startVictim(t, victimConfig{})
 	fill(t, v.client)
 	before := v.health()
-	slow := 2000
+	slow := 600
 	if os.Getenv("DNODETEST_FLOOD") != "" {
 		slow = wire.MaxConnections - 100
 	}

@@ -55,16 +55,17 @@ func (c *Cluster) abstains(node int) bool {
 	return s.vote
 }
 
-// intact reports whether so many nodes are whole that the cluster must be
-// available.
+// intact reports whether so many nodes are whole, and may vote, that the cluster must
+// be available. A failed write of a vote leaves a slot torn, and the node abstains
+// until it hears a leader: with too many such nodes there is none to be heard.
 func (c *Cluster) intact() bool {
-	out := 0
+	able := 0
 	for _, n := range c.nodes {
-		if n.out != nil {
-			out++
+		if n.out == nil && !(n.up && n.rep.Raft().Status().Abstaining) {
+			able++
 		}
 	}
-	return !c.opt.Beyond && 2*(len(c.nodes)-out) > len(c.nodes)
+	return !c.opt.Beyond && 2*able > len(c.nodes)
 }
 
 // errInjected is what a failing call returns. It passes with the next start.

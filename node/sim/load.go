@@ -164,5 +164,9 @@ func (c *Cluster) nodeAt(addr string) int {
 }
 
 func (l *load) think(cl *simClient, slot int) {
-	l.c.at(int64(l.rand.ExpFloat64()*float64(l.c.opt.ThinkNanos)), event{kind: evNext, client: cl.index, read: slot})
+	mean := l.c.opt.ThinkNanos
+	if l.c.quiet { // there is not for ever to be answered
+		mean = min(mean, 100*millisecond)
+	}
+	l.c.at(int64(l.rand.ExpFloat64()*float64(mean)), event{kind: evNext, client: cl.index, read: slot})
 }

@@ -157,8 +157,8 @@ func Swarm(seed uint64) Options {
 	if o.Streams { // where one byte waits all behind it do
 		o.Loss, o.TailDelay = o.Loss/10, o.TailDelay/10
 	}
-	o.ThinkNanos *= int64(o.Depth) // deep queues make races, not load
-	if o.BatchBytes == 1 {         // an entry a batch: else followers never keep up
+	o.ThinkNanos *= int64(o.Depth)                 // deep queues make races, not load
+	if o.BatchBytes == 1 || o.InflightBytes == 1 { // an entry at a time: else followers never keep up
 		o.BatchNanos = min(o.BatchNanos, 200*microsecond)
 	}
 	o.Suspend = r.IntN(4) == 0

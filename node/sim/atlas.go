@@ -60,8 +60,9 @@ func (c *Cluster) abstains(node int) bool {
 // until it hears a leader: with too many such nodes there is none to be heard.
 func (c *Cluster) intact() bool {
 	able := 0
-	for _, n := range c.nodes {
-		if n.out == nil && !(n.up && n.rep.Raft().Status().Abstaining) {
+	for i, n := range c.nodes {
+		silent := n.up && n.rep.Raft().Status().Abstaining && (n.maimed || c.atlas.nodes[i].vote)
+		if n.out == nil && !silent {
 			able++
 		}
 	}

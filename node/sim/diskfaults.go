@@ -390,6 +390,7 @@ func (n *node) note(rec *wal.Recovered, votes wal.VoteState) {
 	if votes.Abstain {
 		s.Abstained++
 	}
+	n.maimed = votes.Abstain && (rec.Fenced || n.maimed)
 }
 
 // identity loads who the folder belongs to, or makes it this node's. (node:

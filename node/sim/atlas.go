@@ -85,7 +85,7 @@ func (n *node) notStarted(err error) error {
 	}
 	s := &n.c.atlas.nodes[n.index]
 	named := strings.Contains(err.Error(), "wal/") || strings.Contains(err.Error(), "vote") || strings.Contains(err.Error(), "identity")
-	if !named || !s.data && !s.vote {
+	if !named || !s.data && !s.vote && !n.maimed {
 		return fmt.Errorf("node %d does not start: %w", n.id, err)
 	}
 	n.out = err

@@ -68,7 +68,8 @@ func (l *load) oddFrame(op *Op, id uint64) []byte {
 }
 
 // oddAnswered checks what a node says to an odd request, other than an error. What
-// a status says of the log is true.
+// a status says of the log is true, but that a fenced node may have learned of a
+// commit in the batch that fenced it, which leaves the node in no other way.
 func (l *load) oddAnswered(cl *simClient, slot int, f wire.Frame) {
 	fl := &cl.flights[slot]
 	op := &l.history[fl.op]

@@ -413,14 +413,14 @@ func TestShutdownWithHangingDisk(t *testing.T) {
 	}
 }
 
-// damageVote destroys one slot of a folder's vote file.
-func damageVote(t *testing.T, dir string) {
+// overwrite writes to a file of a folder.
+func overwrite(t *testing.T, path string, off int64, b []byte) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(dir, "vote"), os.O_RDWR, 0)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = f.WriteAt([]byte("damaged"), 16); err != nil {
+	if _, err = f.WriteAt(b, off); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -428,15 +428,51 @@ func damageVote(t *testing.T, dir string) {
 	}
 }
 
-// A single node that may have forgotten a vote does not start, and says what to
-// do; one of three starts, and takes part again once it has heard from a leader.
-func TestDamagedVote(t *testing.T) {
+// firstSlot returns the first slot of a folder's vote file.
+func firstSlot(t *testing.T, dir string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "vote"))
+	if err != nil || len(b) < 512 {
+		t.Fatal(len(b), err)
+	}
+	return b[:512]
+}
+
+// One slot of the vote is enough: a node starts with the other damaged, and
+// says so.
+func TestDamagedVoteSlot(t *testing.T) {
+	for i := range int64(2) {
+		cfg := testConfig(t, "n1")
+		n := start(t, cfg)
+		conn := mustConnect(t, n.ClientAddr())
+		eventually(t, "put", func() error { return conn.put("k", "v") })
+		shutdown(t, n)
+		overwrite(t, filepath.Join(cfg.DataDir, "vote"), 4096*i+16, []byte("damaged"))
+		log := &testLog{}
+		cfg.Logger = log.logger()
+		n = start(t, cfg)
+		if !strings.Contains(log.String(), "event=vote.mended") {
+			t.Error("nobody is told of the damage")
+		}
+		conn = mustConnect(t, n.ClientAddr())
+		eventually(t, "what was there before", func() error {
+			_, err := conn.get(wire.Linearizable, "k")
+			return err
+		})
+		shutdown(t, n)
+	}
+}
+
+// A single node that may have forgotten a vote does not start, and says what to do.
+func TestLostVoteWriteAlone(t *testing.T) {
 	cfg := testConfig(t, "n1")
 	n := start(t, cfg)
 	conn := mustConnect(t, n.ClientAddr())
 	eventually(t, "put", func() error { return conn.put("k", "v") })
 	shutdown(t, n)
-	damageVote(t, cfg.DataDir)
+	old := firstSlot(t, cfg.DataDir)
+	shutdown(t, start(t, cfg)) // it has voted for itself once more
+	overwrite(t, filepath.Join(cfg.DataDir, "vote"), 0, old)
 	if _, err := Start(t.Context(), cfg); !errors.Is(err, ErrAbstain) || !strings.Contains(err.Error(), "remove the file") {
 		t.Errorf("single node with a damaged vote: %v", err)
 	}
@@ -452,12 +488,28 @@ func TestDamagedVote(t *testing.T) {
 		})
 		shutdown(t, n)
 	}
-	c := newCluster(t, 3, nil)
+}
+
+// One of three that may have forgotten a vote starts, and takes part again once it
+// has heard from a leader.
+func TestLostVoteWriteOfMember(t *testing.T) {
+	log := &testLog{}
+	c := newCluster(t, 3, func(_ int, cfg *Config) { cfg.Logger = log.logger() })
 	c.put("k", "v")
-	i := (c.index(c.leader()) + 1) % 3
+	first := c.index(c.leader())
+	i := (first + 1) % 3
+	old := firstSlot(t, c.cfgs[i].DataDir)
+	c.nodes[first].Kill()
+	c.nodes[first] = nil
+	c.put("k1", "v1") // with a new leader, for which both others have voted
+	c.nodes[first] = start(t, c.cfgs[first])
+	c.wantGet(c.nodes[first], wire.Stale, "k1", "v1")
 	c.nodes[i].Kill()
-	damageVote(t, c.cfgs[i].DataDir)
+	overwrite(t, filepath.Join(c.cfgs[i].DataDir, "vote"), 0, old)
 	c.nodes[i] = start(t, c.cfgs[i])
+	if !strings.Contains(log.String(), "event=vote.abstain") {
+		t.Error("it does not abstain")
+	}
 	c.put("k2", "v2")
 	c.wantGet(c.nodes[i], wire.Stale, "k2", "v2")
 	eventually(t, "the member to take part again", func() error {

@@ -161,6 +161,9 @@ func (n *Node) recover(ctx context.Context) error {
 	if err := n.checkState(&id, &st); err != nil {
 		return err
 	}
+	if votes.Mended {
+		n.log.Warn("one slot of the vote file was damaged: the other holds every vote that was relied on, and was written over it", "event", "vote.mended")
+	}
 	if err := n.checkVote(&st, votes.Fresh); err != nil {
 		return err
 	}
@@ -254,7 +257,7 @@ func (n *Node) checkVote(st *raft.State, missing bool) error {
 	case members > 1 && st.Vote.Term == 0:
 		return fmt.Errorf("%w in %s: nothing is left of how this node voted, so that it could help to commit what its vote has ruled out: bring the file %q back from a copy that is not older; without one this node stays out, and the others go on without it if they are a majority", ErrAbstain, n.cfg.DataDir, "vote")
 	case members > 1:
-		n.log.Error("the vote file is damaged: this node does not vote until it has heard from a leader", "event", "vote.abstain")
+		n.log.Error("a write of the vote was lost: this node does not vote until it has heard from a leader", "event", "vote.abstain")
 		return nil
 	case !missing:
 		return fmt.Errorf("%w in %s, and a single node has no leader to learn from: if no other node ever used this folder or a copy of it, remove the file %q there and start again", ErrAbstain, n.cfg.DataDir, "vote")

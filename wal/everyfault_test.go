@@ -65,9 +65,6 @@ func (x *faulty) watch(f *life) {
 			if s.err != nil {
 				f.strikes = append(f.strikes, s.err)
 			}
-			if e.Name == "vote" && (e.Op == crashfs.OpRead || e.Op == crashfs.OpWrite) {
-				f.w.mayAbstain = true // a slot is not known, or is torn
-			}
 		case x.ops > x.at && x.ops <= x.at+x.soon && x.cuts.err == nil:
 			x.cuts.err = x.cuts.moment(f)
 			x.cuts.moments++

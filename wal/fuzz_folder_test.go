@@ -53,7 +53,7 @@ func (w *folder) interrupt(t *testing.T, d *damage, op int) {
 	img.StopAt(op)
 	_, _, _, _ = wal.OpenStore(img, w.opt) //nolint:dogsled // it is cut off somewhere
 	img = img.Crash(uint64(op))
-	if want.refused || want.count == 0 || w.abstains(d.fs) {
+	if want.refused || want.count == 0 || w.voteChanged(d.fs) {
 		return // the folder may have been left for another one, a new one too
 	}
 	s, rec, _, err := wal.OpenStore(img, w.opt)

@@ -228,6 +228,9 @@ func (in *inspection) vote() error {
 	slots, valid := readSlots(f)
 	st := judgeSlots(slots, valid)
 	r.Text = fmt.Sprintf("term %d, voted for %d, slot versions %d and %d", st.Vote.Term, st.Vote.For, slots[0].version, slots[1].version)
+	if st.Mended {
+		r.Text += "; one slot is damaged: the other holds all that was relied on, and the next start writes it over the damage"
+	}
 	if st.Abstain {
 		r.Kind = KindDamage
 		why := "a vote may be forgotten: start the node, it abstains from votes until a leader has reached it"

@@ -125,7 +125,13 @@ func TestInspectExplainsVoteAndFence(t *testing.T) {
 			t.Errorf("%s: %v\n%s", what, kinds, all)
 		}
 	}
-	f("slot", func(fs *crashfs.FS) { must(t, fs.Flip("vote", 30, 1)) }, "damage segment", "slots valid: false, true: a vote may be forgotten")
+	f("slot", func(fs *crashfs.FS) { must(t, fs.Flip("vote", 30, 1)) }, "vote segment", "one slot is damaged: the other holds all that was relied on")
+	f("old slot", func(fs *crashfs.FS) {
+		now := fs.Bytes("vote")
+		v, _ := openVotes(t, fs)
+		must(t, v.Save(wire.Vote{Term: 2}))
+		fs.SetBytes("vote", append(now[:4096], fs.Bytes("vote")[4096:]...))
+	}, "damage segment", "slots valid: true, true: a vote may be forgotten")
 	f("missing", func(fs *crashfs.FS) { must(t, fs.Remove("vote")) }, "damage segment", "no vote file beside a log")
 	f("lost", func(fs *crashfs.FS) { fs.SetBytes("vote", make([]byte, 8192)) }, "damage segment", "slots valid: false, false: nothing is left of how this node voted")
 	f("fence", func(fs *crashfs.FS) { _, err := fs.Create("fence"); must(t, err) }, "vote fence segment", "a write or sync that failed")

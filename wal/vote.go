@@ -28,6 +28,9 @@ type VoteState struct {
 	Abstain bool
 	// Fresh: there was no file, it has been made.
 	Fresh bool
+	// Mended: one slot was not valid. The other holds all that was relied on, and
+	// has been written over it.
+	Mended bool
 }
 
 // Votes keeps the term and vote in a file of two checksummed slots. It is used
@@ -49,11 +52,11 @@ type slot struct {
 	format  uint32 // as read; zero: formatVersion
 }
 
-// OpenVotes reads the vote file, or makes it. The two slots must be valid and
-// equal, or the first one version ahead; otherwise the state says Abstain, and so
-// it does if a log is there without the file. What is returned has been written
-// to both slots again and synced, unless neither was valid: that file is left as
-// it is.
+// OpenVotes reads the vote file, or makes it. One valid slot is enough. Two must
+// be equal, or the first one version ahead; otherwise the state says Abstain, and
+// so it does if neither is valid, or if a log is there without the file. What is
+// returned has been written to both slots again and synced, unless neither was
+// valid: that file is left as it is.
 func OpenVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 	v, st, err := openVotes(fs, owner)
 	if err != nil {
@@ -148,30 +151,22 @@ func checkSlots(slots [2]slot, valid [2]bool, owner wire.ReplicaID) error {
 
 // judgeSlots applies the rule: slot 1 gets a version before slot 0 gets the next.
 // A version is relied on when both have it, so that either slot alone says all
-// that was, unless a write was lost, too.
+// that was. Two that do not fit each other tell of a write that was lost: then the
+// newer one may be old, too.
 func judgeSlots(slots [2]slot, valid [2]bool) VoteState {
 	a, b := slots[0], slots[1]
-	var v wire.Vote
-	damaged := true
+	st := VoteState{Mended: valid[0] != valid[1]}
 	switch {
-	case valid[0] && valid[1]:
-		v = a.vote
-		if b.version > a.version {
-			v = b.vote
-		}
-		damaged = a != b && a.version != b.version+1
-	case valid[0]:
-		v = a.vote
+	case valid[0] && (!valid[1] || a.version >= b.version):
+		st.Vote = a.vote
 	case valid[1]:
-		v = b.vote
-	default:
-		return VoteState{Vote: wire.Vote{Abstain: true}, Abstain: true}
+		st.Vote = b.vote
 	}
-	if damaged && !v.Abstain {
-		v.Abstain = true
-		v.Term = max(v.Term, 1) // zero would say that nothing is left
+	if valid[0] == valid[1] && (!valid[0] || a != b && a.version != b.version+1) {
+		st.Vote.Abstain = true
 	}
-	return VoteState{Vote: v, Abstain: v.Abstain}
+	st.Abstain = st.Vote.Abstain
+	return st
 }
 
 // Save makes the vote durable: slot 0, sync, slot 1, sync. A failure fences

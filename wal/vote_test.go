@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -38,86 +37,83 @@ func TestVotesSurvive(t *testing.T) {
 	must(t, v.Close())
 }
 
-// Every byte of the slots, flipped: the node abstains, until a vote is saved
-// that says that it need not.
-func TestDamagedSlotAbstains(t *testing.T) {
+// Every byte of the slots, flipped: the other slot says all that was relied on, and
+// is written over the damage.
+func TestEitherSlotIsEnough(t *testing.T) {
 	base := crashfs.New()
-	s, _, _, err := wal.OpenStore(base, small)
-	must(t, err)
-	vote := wire.Vote{Term: 5, For: 2}
-	must(t, s.SaveVote(vote))
-	must(t, s.Append(runs(entry(1, 1, 10))))
-	must(t, s.Sync())
-	must(t, s.Close())
-	f := func(what string, fs *crashfs.FS, known wire.Vote) {
-		t.Helper()
-		reopen := func() (*wal.Store, wal.VoteState) {
-			t.Helper()
-			s, _, st, err := wal.OpenStore(fs, small)
-			if err != nil {
-				t.Fatalf("%s: %v", what, err)
+	v, _ := openVotes(t, base)
+	for n := range wire.Term(3) {
+		vote := wire.Vote{Term: n, For: wire.NodeID(2 * n)} // the first is none: a vote that could not be saved tore a slot
+		if n > 0 {
+			must(t, v.Save(vote))
+		}
+		for _, slot := range []int64{0, 4096} {
+			for off := slot; off < slot+72; off++ {
+				img := base.Kill()
+				must(t, img.Flip("vote", off, 16))
+				if _, st := openVotes(t, img); st != (wal.VoteState{Vote: vote, Mended: true}) {
+					t.Fatalf("byte %d of vote %d: %+v", off, n, st)
+				}
+				if _, st := openVotes(t, img.Crash(uint64(off))); st != (wal.VoteState{Vote: vote}) {
+					t.Fatalf("byte %d of vote %d is not mended: %+v", off, n, st)
+				}
 			}
-			return s, st
-		}
-		for range 3 { // opening alone never ends it
-			s, st := reopen()
-			if known.Abstain = true; !st.Abstain || st.Vote != known {
-				t.Fatalf("%s: %+v", what, st)
-			}
-			must(t, s.Close())
-		}
-		s, _ := reopen()
-		must(t, s.SaveVote(wire.Vote{Term: 6, Abstain: true})) // nor does a new term
-		s, st := reopen()
-		if !st.Abstain || st.Vote.Term != 6 {
-			t.Fatalf("%s: %+v", what, st)
-		}
-		must(t, s.Append(runs(entry(2, 6, 10)))) // nor do entries: raft decides what they mean
-		must(t, s.Sync())
-		if s, st = reopen(); !st.Abstain {
-			t.Fatalf("%s: %+v", what, st)
-		}
-		must(t, s.SaveVote(wire.Vote{Term: 6}))
-		if _, st = reopen(); st.Abstain || st.Vote != (wire.Vote{Term: 6}) {
-			t.Fatalf("%s: after a vote without the duty: %+v", what, st)
 		}
 	}
-	for _, slot := range []int64{0, 4096} {
-		for off := slot; off < slot+72; off++ {
-			img := base.Kill()
-			must(t, img.Flip("vote", off, 16))
-			f(fmt.Sprint("byte ", off), img, vote)
-		}
-	}
-	img := base.Kill()
-	img.SetBytes("vote", make([]byte, 8192))
-	f("zeroed", img, wire.Vote{})
-	img = base.Kill()
-	img.SetBytes("vote", nil)
-	f("empty", img, wire.Vote{})
-	img = base.Kill()
-	b := img.Bytes("vote")
+	b := base.Bytes("vote")
 	copy(b[4096:4096+512], base.Bytes("vote")[:512])
-	img.SetBytes("vote", b)
-	f("slot 0 written to slot 1's place", img, vote)
-	img = base.Kill()
-	must(t, img.Remove("vote"))
-	f("missing beside a log", img, wire.Vote{})
+	base.SetBytes("vote", b)
+	if _, st := openVotes(t, base); st != (wal.VoteState{Vote: wire.Vote{Term: 2, For: 4}, Mended: true}) {
+		t.Errorf("slot 0 written to slot 1's place: %+v", st)
+	}
 }
 
-// A first vote that could not be saved leaves a slot that is torn and one that
-// knows of no term. That is not a lost vote: the node abstains, and is not out.
-func TestTornFirstVote(t *testing.T) {
-	for slot := range int64(2) {
+// The duty to abstain outlasts starts, terms and entries, until a vote is saved that
+// says that it is over.
+func TestDutyToAbstainLasts(t *testing.T) {
+	f := func(what string, term wire.Term, lose func(fs *crashfs.FS)) {
+		t.Helper()
 		fs := crashfs.New()
-		openVotes(t, fs)
-		must(t, fs.Flip("vote", slot*4096+30, 1))
-		for range 2 {
-			if _, st := openVotes(t, fs); !st.Abstain || st.Vote != (wire.Vote{Term: 1, Abstain: true}) {
-				t.Errorf("slot %d: %+v", slot, st)
+		s, _, _, err := wal.OpenStore(fs, small)
+		must(t, err)
+		must(t, s.SaveVote(wire.Vote{Term: 4, For: 2}))
+		old := fs.Bytes("vote")
+		must(t, s.SaveVote(wire.Vote{Term: 5, For: 2}))
+		must(t, s.Append(runs(entry(1, 1, 10))))
+		must(t, s.Sync())
+		must(t, s.Close())
+		b := fs.Bytes("vote")
+		copy(b[:4096], old) // the write of slot 0 was lost
+		fs.SetBytes("vote", b)
+		lose(fs)
+		reopen := func(want wire.Vote) *wal.Store {
+			t.Helper()
+			s, _, st, err := wal.OpenStore(fs, small)
+			if err != nil || st.Vote != want || st.Abstain != want.Abstain {
+				t.Fatalf("%s: %+v, %v", what, st, err)
 			}
+			return s
 		}
+		known := wire.Vote{Term: term, Abstain: true}
+		if term > 0 {
+			known.For = 2
+		}
+		for range 3 { // opening alone never ends it
+			must(t, reopen(known).Close())
+		}
+		s = reopen(known)
+		must(t, s.SaveVote(wire.Vote{Term: 6, Abstain: true})) // nor does a new term
+		s = reopen(wire.Vote{Term: 6, Abstain: true})
+		must(t, s.Append(runs(entry(2, 6, 10)))) // nor do entries: raft decides what they mean
+		must(t, s.Sync())
+		s = reopen(wire.Vote{Term: 6, Abstain: true})
+		must(t, s.SaveVote(wire.Vote{Term: 6}))
+		reopen(wire.Vote{Term: 6})
 	}
+	f("a write was lost", 5, func(*crashfs.FS) {})
+	f("zeroed", 0, func(fs *crashfs.FS) { fs.SetBytes("vote", make([]byte, 8192)) })
+	f("empty", 0, func(fs *crashfs.FS) { fs.SetBytes("vote", nil) })
+	f("missing beside a log", 0, func(fs *crashfs.FS) { must(t, fs.Remove("vote")) })
 }
 
 // A file of which neither slot can be read, or made out, is left as it is: what
@@ -163,7 +159,7 @@ func TestEitherSlotKeepsTheVote(t *testing.T) {
 			for slot := range int64(2) {
 				rotten := img.Kill()
 				must(t, rotten.Flip("vote", 4096*slot+30, 1))
-				if _, st := openVotes(t, rotten); st.Vote.Term < known || !st.Abstain {
+				if _, st := openVotes(t, rotten); st.Vote.Term < known || st.Abstain {
 					t.Fatalf("power cut before operation %d, slot %d rots: %+v, term %d was relied on", op, slot, st, known)
 				}
 			}

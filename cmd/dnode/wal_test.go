@@ -82,8 +82,11 @@ func TestWalExplainsDamage(t *testing.T) {
 		flip(file, offset)
 	}
 	const advice = "from a copy that is not older"
+	flip("vote", 4096+20)
+	f(exitOK, "one slot is damaged: the other holds all that was relied on", "", "ls", n.dir)
 	damaged("vote", 20, "vote:0: damage", "the vote file is damaged: ")
-	damaged("vote", 4096+20, "vote:0: damage", "that no other node ever used this folder")
+	damaged("vote", 20, "vote:0: damage", "that no other node ever used this folder")
+	flip("vote", 4096+20)
 	damaged("identity", 20, "identity:0: identity", advice)
 	damaged("wal/00000001.seg", 20, "wal/00000001.seg:0: damage", advice)    // segment header
 	damaged("wal/00000001.seg", 516, "wal/00000001.seg:512: damage", advice) // group header

@@ -68,7 +68,7 @@
 //     (thesis 4.2.2). "Learners never campaign" alone stopped a cluster in the random test.
 //   - Voters change through a joint configuration only; one at a time was rejected (M1, and two
 //     rules where one is enough). A configuration with the same voters needs no barrier.
-//   - Damaged vote slots: the node abstains until an entry of a current leader's own term is on
+//   - Vote slots that do not fit each other: the node abstains until an entry of a current leader's own term is on
 //     its disk, not merely until it heard one: that entry proves that a majority chose this term.
 //   - A node that has lost both slots does not start. Abstaining is not enough: it would
 //     acknowledge entries of a leader that its forgotten vote has helped to replace, and so

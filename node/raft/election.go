@@ -21,7 +21,7 @@ type elections struct {
 
 	restarted   bool // silent for one election timeout
 	silentTicks int  // left of that
-	abstain     bool // own vote is damaged: never vote before a current leader's entry is on the disk
+	abstain     bool // a vote may be forgotten: never vote before a current leader's entry is on the disk
 }
 
 // drawTimeout draws the next election timeout from [E, 2E), with splitmix64.

@@ -52,7 +52,7 @@ type ConfigAt struct {
 // State is what recovery found on the disk.
 type State struct {
 	Vote    wire.Vote
-	Abstain bool // the vote slots are damaged: see Decisions
+	Abstain bool // a vote may be forgotten: see Decisions
 	Fresh   bool // never voted and never appended: no restart silence
 
 	First wire.Index     // first entry in the log; 1 if nothing was ever purged

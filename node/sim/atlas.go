@@ -14,7 +14,7 @@ import (
 // log: what is struck anywhere is counted as lost for every range, and what is
 // wiped too.
 //
-// A damaged slot of the vote counts while the node abstains for it.
+// What was done to the vote counts until both its slots are whole again.
 type atlas struct {
 	beyond bool // Options.Beyond: no budget, but a disk is still struck only once
 	nodes  []struckNode
@@ -33,21 +33,21 @@ func (a *atlas) budget() int { return (len(a.nodes) - 1) / 2 }
 // with all that speaks for it is excluded from what the log promises: hence once.
 func (c *Cluster) allows(node int) bool {
 	a := &c.atlas
-	if s := &a.nodes[node]; s.data || s.vote && c.abstains(node) {
+	if s := &a.nodes[node]; s.data || c.voteStruck(node) {
 		return false
 	}
 	lost := 1
 	for i := range a.nodes {
-		if i != node && (a.nodes[i].data || c.abstains(i)) {
+		if i != node && (a.nodes[i].data || c.voteStruck(i)) {
 			lost++
 		}
 	}
 	return a.beyond || lost <= a.budget()
 }
 
-// abstains reports whether a node's vote is damaged, as far as the disk and the
+// voteStruck reports whether a node's vote is damaged, as far as the disk and the
 // nemesis know, and forgets it if it is whole again.
-func (c *Cluster) abstains(node int) bool {
+func (c *Cluster) voteStruck(node int) bool {
 	s, n := &c.atlas.nodes[node], c.nodes[node]
 	if s.vote && n.up && n.life > s.life && !c.check.nodes[node].vote.Abstain {
 		s.vote = false
@@ -56,12 +56,12 @@ func (c *Cluster) abstains(node int) bool {
 }
 
 // intact reports whether so many nodes are whole, and may vote, that the cluster must
-// be available. A failed write of a vote leaves a slot torn, and the node abstains
-// until it hears a leader: with too many such nodes there is none to be heard.
+// be available. One whose vote the nemesis has set back abstains until it hears a
+// leader.
 func (c *Cluster) intact() bool {
 	able := 0
 	for i, n := range c.nodes {
-		silent := n.up && n.rep.Raft().Status().Abstaining && (n.maimed || c.atlas.nodes[i].vote)
+		silent := n.up && n.rep.Raft().Status().Abstaining && c.atlas.nodes[i].vote
 		if n.out == nil && !silent {
 			able++
 		}
@@ -85,7 +85,7 @@ func (n *node) notStarted(err error) error {
 	}
 	s := &n.c.atlas.nodes[n.index]
 	named := strings.Contains(err.Error(), "wal/") || strings.Contains(err.Error(), "vote") || strings.Contains(err.Error(), "identity")
-	if !named || !s.data && !s.vote && !n.maimed {
+	if !named || !s.data && !s.vote {
 		return fmt.Errorf("node %d does not start: %w", n.id, err)
 	}
 	n.out = err
@@ -108,12 +108,6 @@ func (n *node) mayFail(err error) error {
 		return nil
 	}
 	return n.mayFence(err)
-}
-
-// forgot reports whether the node knows that it may have forgotten a vote, and with
-// it a term, because the nemesis made it.
-func (n *node) forgot() bool {
-	return n.c.atlas.nodes[n.index].vote && n.c.check.nodes[n.index].vote.Abstain
 }
 
 // repair ends all faults of a node's disk. What was struck, and nobody has seen

@@ -270,21 +270,30 @@ func (n *node) loseWrite(r *rand.Rand) {
 	_ = n.fs.Misdirect(suffix, name, off) // nothing, if the file's end is not on the disk
 }
 
-// damageVote damages one slot of the vote, or both.
+// damageVote damages one slot of the vote, or both, or sets one back to what it was
+// at the last start.
 func (n *node) damageVote(r *rand.Rand) {
-	size := int64(len(n.fs.Bytes("vote")))
-	if size == 0 {
+	now := n.fs.Bytes("vote")
+	if len(now) == 0 {
 		return
 	}
 	off := r.Int64N(2) * 4096
-	if r.IntN(3) == 0 {
-		n.flip("vote", 4096-off+r.Int64N(72), 1<<r.IntN(8)) // and the other one
-	}
-	if r.IntN(3) == 0 {
+	switch r.IntN(4) {
+	case 0:
 		_ = n.fs.Spoil("vote", off)
-		return
+	case 1:
+		if len(n.oldVote) == 0 {
+			return
+		}
+		for i := off; i < off+72; i++ {
+			n.flip("vote", i, now[i]^n.oldVote[i])
+		}
+	case 2:
+		n.flip("vote", 4096-off+r.Int64N(72), 1<<r.IntN(8))
+		fallthrough
+	default:
+		n.flip("vote", off+r.Int64N(72), 1<<r.IntN(8))
 	}
-	n.flip("vote", off+r.Int64N(72), 1<<r.IntN(8))
 }
 
 // diskBack ends a hang, or the lack of descriptors. A disk that does not come back
@@ -360,6 +369,7 @@ func (n *node) openStore() (*wal.Store, raft.State, error) {
 	if err != nil {
 		return nil, raft.State{}, err
 	}
+	n.oldVote = n.fs.Bytes("vote")
 	store, rec, votes, err := wal.OpenStore(n.fs, n.logOptions())
 	if err != nil {
 		return nil, raft.State{}, err
@@ -390,7 +400,6 @@ func (n *node) note(rec *wal.Recovered, votes wal.VoteState) {
 	if votes.Abstain {
 		s.Abstained++
 	}
-	n.maimed = votes.Abstain && (rec.Fenced || n.maimed)
 }
 
 // identity loads who the folder belongs to, or makes it this node's. (node:

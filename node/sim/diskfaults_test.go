@@ -75,7 +75,7 @@ func TestSecretFaults(t *testing.T) {
 	f(DiskFaults{Rot: true}, "does not start", "durability")
 	f(DiskFaults{Spoil: true}, "does not start")
 	f(DiskFaults{Stray: true}, "does not start")
-	f(DiskFaults{Vote: true}, "liveness: no leader")
+	f(DiskFaults{Vote: true}, "does not start")
 	f(DiskFaults{Wipe: true}, "durability")
 }
 

@@ -48,12 +48,12 @@
 //	rot      bits flip, sectors are zeros or another's its start refuses, naming the file
 //	spoil    sectors cannot be read                    likewise; fences if it has to apply them
 //	stray    a write is lost, or lands elsewhere       its start refuses, once the power was cut
-//	vote     one slot of the vote is damaged, or both  abstains until it hears a leader; is out
+//	vote     a slot of the vote is damaged             believes the other one, and mends it
+//	         or was set back                           abstains until it hears a leader
+//	         or both are damaged                       its start refuses, naming the file
 //	wipe     all is lost                               is out: its hello is refused
 //
-// A node that is out stays out: nothing is repaired yet. A failed write of a vote tears
-// a slot, too; when so many abstain for it that no majority may vote, the cluster waits
-// for its operators, though no vote is lost (testdata/corpus/47945.json). An atlas lets (n-1)/2 nodes
+// A node that is out stays out: nothing is repaired yet. An atlas lets (n-1)/2 nodes
 // at most lose data, so that the others must go on, with a leader and equal states.
 // Beyond it, in some seeds, any number may: then nothing is asked of the cluster but
 // that it is never wrong. Whatever a node refuses or fences itself for, the nemesis

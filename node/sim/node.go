@@ -45,7 +45,7 @@ type node struct {
 	held     []event        // what it will return
 	faulty   bool           // a call may fail
 	fenced   bool           // the replica was seen to be fenced
-	maimed   bool           // a failed call has damaged its vote
+	oldVote  []byte         // the file of the vote as the last start found it
 	operator int64          // how long after that somebody restarts the node
 	since    [2]int64       // when the oldest entries were handed over: those being written, those that wait
 	begun    bool           // a batch has begun, and its effects were not taken

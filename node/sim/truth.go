@@ -245,10 +245,10 @@ func (k *checker) recovered(n *node) error {
 		return fmt.Errorf("durability: %d entries were on the disk before the crash, %d are found, and they are not the same", len(t.disk), len(found))
 	}
 	st := n.rep.Raft().Status()
-	if st.Term < t.told.Term && !n.forgot() {
+	if st.Term < t.told.Term {
 		return fmt.Errorf("durability: term %d was told to others, %d is remembered", t.told.Term, st.Term)
 	}
-	if st.Term == t.told.Term && t.told.For != 0 && st.Vote != t.told.For && !n.forgot() {
+	if st.Term == t.told.Term && t.told.For != 0 && st.Vote != t.told.For {
 		return fmt.Errorf("durability: a vote for %d in term %d was told to others, one for %d is remembered", t.told.For, st.Term, st.Vote)
 	}
 	t.restarted = t.vote.Term > 0 || len(t.disk) > 0

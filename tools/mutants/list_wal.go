@@ -328,17 +328,19 @@ var recoveryMutants = []mutant{
 	},
 	{
 		name: "old-slot-believed", class: "own", by: "wal", breaks: "vote slots that lie versions apart are believed",
-		edits: []edit{{walVoteGo, `damaged = a != b && a.version != b.version+1`, `damaged = false`}},
+		edits: []edit{{walVoteGo, `a.version != b.version+1`, `a.version < b.version`}},
 	},
 	{
-		name: "damaged-slot-believed", class: "own", by: "wal", breaks: "the second vote slot alone is enough",
-		edits: []edit{{walVoteGo, `v = b.vote
-	default`, `v, damaged = b.vote, false
-	default`}},
+		name: "misfit-slots-believed", class: "own", by: "wal", breaks: "vote slots that do not fit each other are believed",
+		edits: []edit{{walVoteGo, `(!valid[0] || a != b && a.version != b.version+1)`, `!valid[0]`}},
 	},
 	{
-		name: "torn-first-vote-is-lost", class: "own", by: "wal", breaks: "a torn slot beside one of no term counts as a lost vote",
-		edits: []edit{{walVoteGo, `v.Term = max(v.Term, 1)`, `_ = 1`}},
+		name: "first-slot-believed", class: "own", by: "wal", breaks: "the first vote slot is believed though the second is newer",
+		edits: []edit{{walVoteGo, `case valid[0] && (!valid[1] || a.version >= b.version):`, `case valid[0]:`}},
+	},
+	{
+		name: "damaged-slot-abstains", class: "own", by: "wal", breaks: "a node with one damaged vote slot abstains",
+		edits: []edit{{walVoteGo, `if valid[0] == valid[1] && (!valid[0] || a != b`, `if !valid[0] || !valid[1] || (a != b`}},
 	},
 	{
 		name: "superseded-config-stays", class: "M2", by: "wal", breaks: "a superseded configuration is reported, unless the group that supersedes holds another",

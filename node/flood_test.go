@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,10 @@ type health struct {
 
 // flood is an attack by a process of its own: a client elsewhere shares neither
 // the scheduler nor the cores of the honest ones, so that it only gets the time
-// that these and the victim leave.
+// that these and the victim leave. An attacker that really is elsewhere takes two
+// variables: in DNODETEST_LISTEN the address at which the victim listens, and in
+// DNODETEST_ATTACKER a shell command that runs this test binary there with the
+// variable DNODETEST_ATTACK as it is here, and ends it when it is killed itself.
 type flood struct {
 	Addr     string
 	Peer     string `json:",omitempty"` // the members' port
@@ -109,7 +113,11 @@ func (f flood) start(t *testing.T) (stop func()) {
 	if os.Getenv("DNODETEST_FLOOD") != "" {
 		lower = []string{"chrt", "--idle", "0"}
 	}
-	cmd := exec.Command(lower[0], append(lower[1:], os.Args[0])...)
+	attacker := []string{os.Args[0]}
+	if elsewhere := os.Getenv("DNODETEST_ATTACKER"); elsewhere != "" {
+		attacker = []string{"sh", "-c", elsewhere}
+	}
+	cmd := exec.Command(lower[0], append(lower[1:], attacker...)...)
 	cmd.Env = append(os.Environ(), floodEnv+"="+string(text))
 	cmd.Stdout = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -129,7 +137,8 @@ func serveAsVictim(text string) {
 	if err == nil && v.Files > 0 {
 		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: v.Files, Max: v.Files})
 	}
-	cfg := Config{Name: "n1", DataDir: v.DataDir, Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0"}
+	host := cmp.Or(os.Getenv("DNODETEST_LISTEN"), "127.0.0.1")
+	cfg := Config{Name: "n1", DataDir: v.DataDir, Listen: host + ":0", PeerListen: host + ":0"}
 	cfg.Limits.Connections = v.Connections
 	cfg.Limits.TailBytes = wire.MaxAppendBytes // kept for followers that lag, and no leak
 	var n *Node

@@ -39,6 +39,7 @@ type event struct {
 	life   uint64 // the node's life it belongs to; it dies with that life
 	from   int    // evPeer: sender; evLink, evDial: the other; evSnap: who was cut off; from evBytes on: the end
 	up     bool   // evLink; evSnap: nobody is restarted; evDisk: no restart is needed
+	late   bool   // put off, for its node stands still
 	client int
 	op     uint64 // evTimeout, evRetry: the request; evStrike, evPlan: position of the fault; from evBytes on: the connection
 	data   []byte

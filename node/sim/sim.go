@@ -219,7 +219,7 @@ func (c *Cluster) deliver(e *event) {
 		return
 	}
 	if n.paused > c.now { // it will find all of this when it goes on
-		e.at = n.paused + c.clocks.Int64N(millisecond) // in no particular order
+		e.at, e.late = n.paused+c.clocks.Int64N(millisecond), true // in no particular order
 		c.events.push(e)
 		return
 	}
@@ -235,7 +235,22 @@ func (c *Cluster) calm() {
 		n.fs.SetQuota(0)
 		c.repair(n)
 	}
+	c.goOn()
 	c.load.stop()
+}
+
+// goOn lets what was put off for nodes that stood still happen now.
+func (c *Cluster) goOn() {
+	all := make([]event, len(c.events.keys))
+	for i := range all {
+		all[i] = c.events.pop()
+	}
+	for i := range all {
+		if e := &all[i]; e.late {
+			e.at = min(e.at, c.now+c.clocks.Int64N(millisecond))
+		}
+		c.events.push(&all[i])
+	}
 }
 
 // nextFault schedules the nemesis.

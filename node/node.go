@@ -143,6 +143,9 @@ func (n *Node) recover(ctx context.Context) error {
 	}
 	opt := wal.Options{SegmentBytes: n.cfg.SegmentBytes, Owner: id.Replica}
 	store, rec, votes, err := wal.OpenStore(n.fs, opt)
+	if votes.Mended && !votes.Abstain {
+		n.log.Warn("one slot of the vote file was damaged: the other holds every vote that was relied on, and was written over it", "event", "vote.mended")
+	}
 	if err != nil {
 		return fmt.Errorf("cannot recover data folder %s: %w", n.cfg.DataDir, err)
 	}
@@ -160,9 +163,6 @@ func (n *Node) recover(ctx context.Context) error {
 	}
 	if err := n.checkState(&id, &st); err != nil {
 		return err
-	}
-	if votes.Mended {
-		n.log.Warn("one slot of the vote file was damaged: the other holds every vote that was relied on, and was written over it", "event", "vote.mended")
 	}
 	if err := n.checkVote(&st, votes.Fresh); err != nil {
 		return err

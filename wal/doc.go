@@ -117,7 +117,7 @@
 // Version n goes to slot 0, sync, then to slot 1, sync, then comes n+1. It is
 // relied on when both slots have it. So each slot alone holds all that was relied
 // on: if one is damaged, or torn by a write that failed, the other is enough, and
-// is written over it (VoteState.Mended). It takes two faults to forget a vote: a
+// is written over it (VoteState.Mended), the worse slot first. It takes two faults to forget a vote: a
 // write that the disk lost, and damage to the other slot.
 //
 // Two valid slots must be equal, or slot 0 one version ahead: the write of slot 1

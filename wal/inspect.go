@@ -22,11 +22,12 @@ const (
 	KindFree                           // prepared space after the last record
 	KindOther                          // a file that is no part of the log
 	KindFence                          // the marker of a failed write or sync
+	KindSlot                           // a damaged slot of the vote file
 	KindVerdict                        // last: what Open would do
 )
 
 func (k RecordKind) String() string {
-	names := [...]string{"", "identity", "vote", "segment", "group", "entry", "seal", "damage", "free", "other", "fence", "verdict"}
+	names := [...]string{"", "identity", "vote", "segment", "group", "entry", "seal", "damage", "free", "other", "fence", "slot", "verdict"}
 	return names[min(int(k), len(names)-1)]
 }
 
@@ -226,11 +227,8 @@ func (in *inspection) vote() error {
 		return errors.Join(err, f.Close())
 	}
 	slots, valid := readSlots(f)
-	st := judgeSlots(slots, valid)
+	st, worse := judgeSlots(slots, valid)
 	r.Text = fmt.Sprintf("term %d, voted for %d, slot versions %d and %d", st.Vote.Term, st.Vote.For, slots[0].version, slots[1].version)
-	if st.Mended {
-		r.Text += "; one slot is damaged: the other holds all that was relied on, and the next start writes it over the damage"
-	}
 	if st.Abstain {
 		r.Kind = KindDamage
 		why := "a vote may be forgotten: start the node, it abstains from votes until a leader has reached it"
@@ -242,7 +240,14 @@ func (in *inspection) vote() error {
 	if err := checkSlots(slots, valid, in.owner); err != nil {
 		r.Kind, r.Corrupt, r.Text = KindDamage, true, "the node refuses to start: "+err.Error()
 	}
-	return errors.Join(in.show(r), f.Close())
+	err = in.show(r)
+	if err == nil && st.Mended && !st.Abstain {
+		err = in.show(Record{
+			Kind: KindSlot, File: voteName, Offset: int64(worse) * slotStride, Bytes: slotBytes,
+			Text: "this slot is damaged: the other holds all that was relied on, and the next start writes it over this one",
+		})
+	}
+	return errors.Join(err, f.Close())
 }
 
 // What follows from a vote that may be forgotten.

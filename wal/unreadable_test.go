@@ -125,7 +125,7 @@ func TestInspectExplainsVoteAndFence(t *testing.T) {
 			t.Errorf("%s: %v\n%s", what, kinds, all)
 		}
 	}
-	f("slot", func(fs *crashfs.FS) { must(t, fs.Flip("vote", 30, 1)) }, "vote segment", "one slot is damaged: the other holds all that was relied on")
+	f("slot", func(fs *crashfs.FS) { must(t, fs.Flip("vote", 30, 1)) }, "vote slot segment", "this slot is damaged: the other holds all that was relied on")
 	f("old slot", func(fs *crashfs.FS) {
 		now := fs.Bytes("vote")
 		v, _ := openVotes(t, fs)

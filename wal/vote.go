@@ -75,14 +75,14 @@ func openVotes(fs FS, owner wire.ReplicaID) (*Votes, VoteState, error) {
 		return nil, VoteState{}, err
 	}
 	v.file = f
-	st, err := v.load()
+	st, worse, err := v.load()
 	if err == nil && v.version > 0 { // else nothing is known, and the file may be all there is
 		// The same version again: the page cache may show what the disk has
 		// not, and slot 1 must have a version before slot 0 gets the next.
-		err = v.write(v.version, st.Vote)
+		err = v.write(v.version, st.Vote, worse)
 	}
 	if err != nil {
-		return nil, st, errors.Join(err, f.Close())
+		return nil, VoteState{}, errors.Join(err, f.Close())
 	}
 	return v, st, nil
 }
@@ -107,21 +107,22 @@ func (v *Votes) create() (*Votes, VoteState, error) {
 	return v, st, err
 }
 
-func (v *Votes) load() (VoteState, error) {
+// load also returns which slot is to be written first.
+func (v *Votes) load() (st VoteState, worse int, err error) {
 	fenced, err := fenceMarkerLeft(v.fs)
 	if err == nil && fenced {
 		err = dropCache(v.file)
 	}
 	if err != nil {
-		return VoteState{}, err
+		return VoteState{}, 0, err
 	}
 	slots, valid := readSlots(v.file)
 	if err := checkSlots(slots, valid, v.owner); err != nil {
-		return VoteState{}, err
+		return VoteState{}, 0, err
 	}
-	st := judgeSlots(slots, valid)
 	v.version = max(slots[0].version, slots[1].version)
-	return st, nil
+	st, worse = judgeSlots(slots, valid)
+	return st, worse, nil
 }
 
 // readSlots reads both slots. One that cannot be read is not valid.
@@ -152,21 +153,28 @@ func checkSlots(slots [2]slot, valid [2]bool, owner wire.ReplicaID) error {
 // judgeSlots applies the rule: slot 1 gets a version before slot 0 gets the next.
 // A version is relied on when both have it, so that either slot alone says all
 // that was. Two that do not fit each other tell of a write that was lost: then the
-// newer one may be old, too.
-func judgeSlots(slots [2]slot, valid [2]bool) VoteState {
+// newer one may be old, too. Of the same version slot 1 is right: it was written
+// when slot 0 was on the disk. The worse slot is to be written over first, so that
+// a write that fails takes nothing with it; of two that fit that is slot 0, for its
+// version may be in the page cache alone.
+func judgeSlots(slots [2]slot, valid [2]bool) (st VoteState, worse int) {
 	a, b := slots[0], slots[1]
-	st := VoteState{Mended: valid[0] != valid[1]}
+	st.Mended = valid[0] != valid[1]
+	ahead := valid[0] && valid[1] && a.version == b.version+1
 	switch {
-	case valid[0] && (!valid[1] || a.version >= b.version):
+	case valid[0] && (!valid[1] || a.version > b.version):
 		st.Vote = a.vote
+		if !ahead {
+			worse = 1
+		}
 	case valid[1]:
 		st.Vote = b.vote
 	}
-	if valid[0] == valid[1] && (!valid[0] || a != b && a.version != b.version+1) {
+	if !st.Mended && !ahead && (!valid[0] || a != b) {
 		st.Vote.Abstain = true
 	}
 	st.Abstain = st.Vote.Abstain
-	return st
+	return st, worse
 }
 
 // Save makes the vote durable: slot 0, sync, slot 1, sync. A failure fences
@@ -175,16 +183,16 @@ func (v *Votes) Save(vote wire.Vote) error {
 	if v.fenced != nil {
 		return v.fenced
 	}
-	return v.write(v.version+1, vote)
+	return v.write(v.version+1, vote, 0)
 }
 
-func (v *Votes) write(version uint64, vote wire.Vote) error {
+func (v *Votes) write(version uint64, vote wire.Vote, first int) error {
 	s := slot{version: version, vote: vote, owner: v.owner}
-	for i := range 2 {
+	for _, i := range [2]int{first, 1 - first} {
 		putSlot(v.buf[:], i, &s)
 		err := writeFull(v.file, v.buf[:], int64(i)*slotStride)
-		if i == 0 && errors.Is(err, ErrNoSpace) {
-			// A part of the slot may be overwritten: slot 1 still stands.
+		if i == first && errors.Is(err, ErrNoSpace) {
+			// A part of the slot may be overwritten: the other still stands.
 			return fmt.Errorf("cannot save the vote: %w", err)
 		}
 		if err == nil {

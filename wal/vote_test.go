@@ -68,6 +68,66 @@ func TestEitherSlotIsEnough(t *testing.T) {
 	}
 }
 
+// A start writes over the worse slot first: a write of it that fails, or is torn by a
+// power cut, leaves the better one, whatever was wrong.
+func TestBetterSlotOutlastsStart(t *testing.T) {
+	base := crashfs.New()
+	v, _ := openVotes(t, base)
+	must(t, v.Save(wire.Vote{Term: 3, For: 1}))
+	old := base.Bytes("vote")
+	must(t, v.Save(wire.Vote{Term: 5, For: 2}))
+	must(t, v.Save(wire.Vote{Term: 6, For: 2}))
+	must(t, base.SyncDir(""))
+	f := func(what string, spoil func(b []byte)) {
+		t.Helper()
+		start := base.Kill()
+		b := start.Bytes("vote")
+		spoil(b)
+		start.SetBytes("vote", b)
+		for skip := range 2 {
+			for short := range 73 {
+				fs := start.Kill()
+				fs.Inject(crashfs.Rule{Op: crashfs.OpWrite, Name: "vote", Err: errDisk, Skip: skip, Short: short})
+				if _, _, err := wal.OpenVotes(fs, owner); !errors.Is(err, errDisk) {
+					t.Fatal(err)
+				}
+				if _, st := openVotes(t, fs.Kill()); st.Vote.Term != 6 || st.Vote.For != 2 {
+					t.Fatalf("%s, write %d failed after %d bytes: %+v", what, skip, short, st)
+				}
+			}
+		}
+	}
+	for slot := range 2 {
+		mine := func(b []byte) []byte { return b[4096*slot:][:72] }
+		f("damaged", func(b []byte) { mine(b)[30] ^= 1 })
+		f("set back", func(b []byte) { copy(mine(b), mine(old)) })
+	}
+}
+
+// Of two slots of one version that differ the second is right: the first one's may be
+// from a vote that could not be saved.
+func TestSecondSlotOfAVersionIsRight(t *testing.T) {
+	fs := crashfs.New()
+	v, _ := openVotes(t, fs)
+	must(t, v.Save(wire.Vote{Term: 3, For: 1}))
+	fs.Inject(crashfs.Rule{Op: crashfs.OpSync, Name: "vote", Err: errDisk})
+	if err := v.Save(wire.Vote{Term: 4, For: 1}); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	fs = fs.Kill()
+	failed := fs.Bytes("vote")
+	v, _ = openVotes(t, fs) // past the cache: term 3
+	must(t, v.Save(wire.Vote{Term: 9, For: 2}))
+	b := fs.Bytes("vote")
+	copy(b[:72], failed)
+	fs.SetBytes("vote", b)
+	for range 2 {
+		if _, st := openVotes(t, fs); st.Vote != (wire.Vote{Term: 9, For: 2, Abstain: true}) {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
 // The duty to abstain outlasts starts, terms and entries, until a vote is saved that
 // says that it is over.
 func TestDutyToAbstainLasts(t *testing.T) {
@@ -165,6 +225,33 @@ func TestEitherSlotKeepsTheVote(t *testing.T) {
 			}
 		}
 		if err == nil {
+			return
+		}
+	}
+}
+
+// A process that is killed leaves a slot in the page cache alone. The power may be
+// cut while the next start writes: nothing is forgotten, and nothing looks like it.
+func TestKilledThenCut(t *testing.T) {
+	base := crashfs.New()
+	v, _ := openVotes(t, base)
+	must(t, v.Save(wire.Vote{Term: 5, For: 2}))
+	for op := 1; ; op++ {
+		fs := base.Kill()
+		v, _ := openVotes(t, fs)
+		fs.StopAt(fs.Ops() + op)
+		saved := v.Save(wire.Vote{Term: 6, For: 3})
+		for next := 1; next < 12; next++ { // a start needs eight
+			again := fs.Kill()
+			again.StopAt(next)
+			_, _, _ = wal.OpenVotes(again, owner)
+			for img := range again.Images(1000, uint64(op)) {
+				if _, st := openVotes(t, img); st.Abstain || st.Vote.Term < 5 || saved == nil && st.Vote.Term != 6 {
+					t.Fatalf("killed before operation %d, power cut before %d: %+v", op, next, st)
+				}
+			}
+		}
+		if saved == nil {
 			return
 		}
 	}

@@ -53,7 +53,7 @@ func newWalVerify(con *console) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			out := newRecords(con, format)
 			return out.end(inspect(args[0], func(r *wal.Record) error {
-				if r.Kind == wal.KindVerdict || r.Kind == wal.KindDamage || r.Kind == wal.KindFence || r.Corrupt {
+				if r.Kind == wal.KindVerdict || r.Kind == wal.KindDamage || r.Kind == wal.KindFence || r.Kind == wal.KindSlot || r.Corrupt {
 					return out.show(r)
 				}
 				return nil

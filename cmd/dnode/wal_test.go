@@ -83,7 +83,7 @@ func TestWalExplainsDamage(t *testing.T) {
 	}
 	const advice = "from a copy that is not older"
 	flip("vote", 4096+20)
-	f(exitOK, "one slot is damaged: the other holds all that was relied on", "", "ls", n.dir)
+	f(exitOK, "vote:4096: slot: this slot is damaged: the other holds all that was relied on", "", "verify", n.dir)
 	damaged("vote", 20, "vote:0: damage", "the vote file is damaged: ")
 	damaged("vote", 20, "vote:0: damage", "that no other node ever used this folder")
 	flip("vote", 4096+20)

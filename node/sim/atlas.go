@@ -84,8 +84,9 @@ func (n *node) notStarted(err error) error {
 		return nil
 	}
 	s := &n.c.atlas.nodes[n.index]
-	named := strings.Contains(err.Error(), "wal/") || strings.Contains(err.Error(), "vote") || strings.Contains(err.Error(), "identity")
-	if !named || !s.data && !s.vote {
+	vote := strings.Contains(err.Error(), "vote")
+	named := vote || strings.Contains(err.Error(), "wal/") || strings.Contains(err.Error(), "identity")
+	if !named || !s.data && !(s.vote && vote) {
 		return fmt.Errorf("node %d does not start: %w", n.id, err)
 	}
 	n.out = err

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -282,8 +283,8 @@ func (n *node) damageVote(r *rand.Rand) {
 	case 0:
 		_ = n.fs.Spoil("vote", off)
 	case 1:
-		if len(n.oldVote) == 0 {
-			return
+		if len(n.oldVote) == 0 || !bytes.Equal(now[16:60], now[4096+16:4096+60]) {
+			return // a slot is torn already, or is being written
 		}
 		for i := off; i < off+72; i++ {
 			n.flip("vote", i, now[i]^n.oldVote[i])
@@ -369,11 +370,11 @@ func (n *node) openStore() (*wal.Store, raft.State, error) {
 	if err != nil {
 		return nil, raft.State{}, err
 	}
-	n.oldVote = n.fs.Bytes("vote")
 	store, rec, votes, err := wal.OpenStore(n.fs, n.logOptions())
 	if err != nil {
 		return nil, raft.State{}, err
 	}
+	n.oldVote = n.fs.Bytes("vote")
 	n.note(rec, votes)
 	st, err := disk.Recovered(rec, votes, n.c.peers)
 	switch {
@@ -399,6 +400,8 @@ func (n *node) note(rec *wal.Recovered, votes wal.VoteState) {
 	}
 	if votes.Abstain {
 		s.Abstained++
+	} else {
+		n.c.atlas.nodes[n.index].vote = false
 	}
 }
 

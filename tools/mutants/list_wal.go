@@ -95,7 +95,7 @@ var walMutants = []mutant{
 	},
 	{
 		name: "vote-one-slot", class: "own", by: "wal", breaks: "the second vote slot is never written",
-		edits: []edit{{walVoteGo, "	for i := range 2 {\n		putSlot(v.buf[:], i, &s)", "	for i := range 1 {\n		putSlot(v.buf[:], i, &s)"}},
+		edits: []edit{{walVoteGo, "	for _, i := range [2]int{first, 1 - first} {", "	for _, i := range [1]int{first} {"}},
 	},
 	{
 		name: "vote-unsynced", class: "R3", by: "sim", breaks: "the vote file is not synced",
@@ -175,7 +175,7 @@ var walMutants = []mutant{
 	},
 	{
 		name: "vote-cache-trusted", class: "W5", by: "wal", breaks: "a start does not write the vote again that the page cache shows",
-		edits: []edit{{walVoteGo, `err = v.write(v.version, st.Vote)`, `v.fenced = nil`}},
+		edits: []edit{{walVoteGo, `err = v.write(v.version, st.Vote, worse)`, `_, v.fenced = worse, nil`}},
 	},
 	{
 		name: "close-error-forgotten", class: "W5", by: "wal", breaks: "a log that cannot be synced at the end is closed as if it were",
@@ -328,19 +328,33 @@ var recoveryMutants = []mutant{
 	},
 	{
 		name: "old-slot-believed", class: "own", by: "wal", breaks: "vote slots that lie versions apart are believed",
-		edits: []edit{{walVoteGo, `a.version != b.version+1`, `a.version < b.version`}},
+		edits: []edit{{walVoteGo, `a.version == b.version+1`, `a.version > b.version`}},
 	},
 	{
 		name: "misfit-slots-believed", class: "own", by: "wal", breaks: "vote slots that do not fit each other are believed",
-		edits: []edit{{walVoteGo, `(!valid[0] || a != b && a.version != b.version+1)`, `!valid[0]`}},
+		edits: []edit{{walVoteGo, `(!valid[0] || a != b)`, `!valid[0]`}},
 	},
 	{
 		name: "first-slot-believed", class: "own", by: "wal", breaks: "the first vote slot is believed though the second is newer",
-		edits: []edit{{walVoteGo, `case valid[0] && (!valid[1] || a.version >= b.version):`, `case valid[0]:`}},
+		edits: []edit{{walVoteGo, `case valid[0] && (!valid[1] || a.version > b.version):`, `case valid[0]:`}},
 	},
 	{
 		name: "damaged-slot-abstains", class: "own", by: "wal", breaks: "a node with one damaged vote slot abstains",
-		edits: []edit{{walVoteGo, `if valid[0] == valid[1] && (!valid[0] || a != b`, `if !valid[0] || !valid[1] || (a != b`}},
+		edits: []edit{{walVoteGo, `if !st.Mended && !ahead`, `if st.Mended || !ahead`}},
+	},
+	{
+		name: "better-slot-first", class: "own", by: "wal", breaks: "a start writes over the good vote slot before it mends the other",
+		edits: []edit{{walVoteGo, `worse = 1`, `worse = 0`}},
+	},
+	{
+		name: "worse-slot-always-second", class: "own", by: "wal", breaks: "a start writes over the second vote slot first though the first may be in the page cache alone",
+		edits: []edit{{walVoteGo, `if !ahead {
+			worse = 1`, `if true {
+			worse = 1`}},
+	},
+	{
+		name: "tie-to-first-slot", class: "own", by: "wal", breaks: "of two vote slots of one version that differ the first is believed",
+		edits: []edit{{walVoteGo, `a.version > b.version)`, `a.version >= b.version)`}},
 	},
 	{
 		name: "superseded-config-stays", class: "M2", by: "wal", breaks: "a superseded configuration is reported, unless the group that supersedes holds another",

@@ -15,6 +15,7 @@ type tcpNode struct {
 	mu     sync.Mutex
 	values map[string][]byte
 	conns  int
+	reads  int
 }
 
 func startNode(t testing.TB) (*tcpNode, []string) {
@@ -88,6 +89,7 @@ func (n *tcpNode) answer(out []byte, f wire.Frame) []byte {
 		}
 		return wire.EndFrame(append(out, byte(wire.StatusOK)), start)
 	}
+	n.reads++
 	_, query, _ := wire.ParseRead(f.Body)
 	q, _ := wire.ParseQuery(query)
 	v, known := n.values[string(q.Key)]
@@ -119,6 +121,21 @@ func TestOverTCP(t *testing.T) {
 	f(Put, 0)
 	f(Get, 0)
 	f(Get, client.Stale)
+}
+
+// Stale gets are spread over the endpoints.
+func TestStaleOverAll(t *testing.T) {
+	n1, a := startNode(t)
+	n2, b := startNode(t)
+	res, err := Run(t.Context(), Config{
+		Op: Get, Endpoints: append(a, b...), Conns: 4, Clients: 4, Total: 400, Filled: true, Consistency: client.Stale,
+	})
+	if err != nil || res.ErrorsByCode["not found"] != 400 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if n1.reads == 0 || n2.reads == 0 || n1.reads+n2.reads != 400 {
+		t.Errorf("%d reads at one node and %d at the other, want both", n1.reads, n2.reads)
+	}
 }
 
 // BenchmarkPut measures what an operation costs the generator and the client,

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/bits"
 	"time"
 )
@@ -95,4 +97,39 @@ func middleOf(i int) time.Duration {
 	shift := i>>subBits - 1
 	low := uint64(i&(subCount-1)+subCount) << shift
 	return time.Duration(low + (uint64(1)<<shift-1)/2)
+}
+
+// histogramJSON is a histogram without its empty buckets.
+type histogramJSON struct {
+	SumNanos int64       `json:"sum_ns"`
+	MaxNanos int64       `json:"max_ns"`
+	Buckets  [][2]uint64 `json:"buckets"` // number, count
+}
+
+// MarshalJSON writes the buckets that are not empty.
+func (h *Histogram) MarshalJSON() ([]byte, error) {
+	out := histogramJSON{SumNanos: int64(h.sum), MaxNanos: int64(h.max), Buckets: [][2]uint64{}}
+	for i, n := range h.counts {
+		if n > 0 {
+			out.Buckets = append(out.Buckets, [2]uint64{uint64(i), n})
+		}
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (h *Histogram) UnmarshalJSON(text []byte) error {
+	var in histogramJSON
+	if err := json.Unmarshal(text, &in); err != nil {
+		return fmt.Errorf("cannot read a histogram: %w", err)
+	}
+	*h = Histogram{sum: time.Duration(in.SumNanos), max: time.Duration(in.MaxNanos)}
+	for _, b := range in.Buckets {
+		if b[0] >= bucketNum {
+			return fmt.Errorf("cannot read a histogram: bucket %d of %d", b[0], bucketNum)
+		}
+		h.counts[b[0]] += b[1]
+		h.count += b[1]
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -86,5 +87,24 @@ func BenchmarkHistogramRecord(b *testing.B) {
 	var h Histogram
 	for i := range b.N {
 		h.Record(time.Duration(i * 977))
+	}
+}
+
+// What one process wrote another one reads, and damage is refused.
+func TestHistogramJSON(t *testing.T) {
+	var h, back Histogram
+	for d := time.Duration(1); d < 1<<45; d = d*3 + 1 {
+		h.Record(d)
+		h.Record(d)
+	}
+	text, err := json.Marshal(&h)
+	if err == nil {
+		err = json.Unmarshal(text, &back)
+	}
+	if err != nil || back != h {
+		t.Errorf("read back from %s: differs, %v", text, err)
+	}
+	if err := json.Unmarshal([]byte(`{"buckets":[[99999,1]]}`), &back); err == nil {
+		t.Error("a bucket that does not exist was read")
 	}
 }

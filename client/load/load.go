@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dnode-engine/dnode/client"
@@ -14,8 +15,10 @@ type Op string
 
 // The operations.
 const (
-	Put Op = "put"
-	Get Op = "get"
+	Put  Op = "put"
+	Get  Op = "get"
+	Mix  Op = "mix"  // puts and gets, by Config.PutShare
+	Scan Op = "scan" // Config.ScanKeys keys in order, from a key on
 )
 
 // Conn is one connection that operations are started on. The client of this
@@ -44,9 +47,16 @@ type Config struct {
 	KeySize   int           // bytes, default 8
 	ValueSize int           // bytes, default 256
 	Keys      int           // different keys, default 10,000
+	PutShare  float64       // Mix: the part of operations that are puts, default 0.1
+	ScanKeys  int           // Scan: keys of one operation, default 1,000, at most Keys
+	// Filled says that the keys are there already. Otherwise a run that reads
+	// writes all of them first.
+	Filled bool
 	// Sequential takes the keys in order instead of at random.
-	Sequential  bool
-	Consistency client.Consistency // of gets, default linearizable
+	Sequential bool
+	// Consistency is that of reads, by default linearizable. Stale reads are
+	// spread over the endpoints, connection by connection.
+	Consistency client.Consistency
 	// Rate makes the load an open loop of so many operations a second: each has
 	// a time at which it is due, and its latency counts from then, also while
 	// it waits for one of the Clients places in flight. Zero: a closed loop,
@@ -100,6 +110,9 @@ type Result struct {
 	Rate         float64          `json:"rate"` // asked for; zero: closed loop
 
 	Histogram Histogram `json:"-"`
+	// Puts and Gets are the two parts of Histogram after a Mix, nil otherwise.
+	Puts *Histogram `json:"-"`
+	Gets *Histogram `json:"-"`
 }
 
 // Limits of a run.
@@ -114,6 +127,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	setDefault(&cfg.KeySize, 8)
 	setDefault(&cfg.ValueSize, 256)
 	setDefault(&cfg.Keys, 10_000)
+	setDefault(&cfg.ScanKeys, min(1000, cfg.Keys))
+	if cfg.Op == Mix {
+		setDefault(&cfg.PutShare, 0.1)
+	}
 	setDefault(&cfg.Timeout, 5*time.Second)
 	setDefault(&cfg.ProgressEvery, time.Second)
 	if cfg.Total == 0 {
@@ -123,7 +140,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		is   bool
 		text string
 	}{
-		{cfg.Op != Put && cfg.Op != Get, fmt.Sprintf("operation %q is not put or get", cfg.Op)},
+		{!slices.Contains([]Op{Put, Get, Mix, Scan}, cfg.Op), fmt.Sprintf("operation %q is not put, get, mix or scan", cfg.Op)},
+		{!(cfg.PutShare >= 0 && cfg.PutShare <= 1), fmt.Sprintf("the share of puts %v is not between 0 and 1", cfg.PutShare)},
 		{cfg.Conns < 0 || cfg.Conns > maxConns, fmt.Sprintf("%d connections, 1 to %d are allowed", cfg.Conns, maxConns)},
 		{cfg.Clients < 0 || cfg.Clients > maxClients, fmt.Sprintf("%d clients, 1 to %d are allowed", cfg.Clients, maxClients)},
 		{cfg.Clients > 0 && cfg.Clients < cfg.Conns, fmt.Sprintf(
@@ -133,6 +151,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		{!(cfg.Rate >= 0 && cfg.Rate <= 1e8), fmt.Sprintf("rate %v is not between 0 and 1e8", cfg.Rate)},
 		{cfg.KeySize < keyDigits(cfg.Keys), fmt.Sprintf(
 			"%d keys need at least %d bytes each, the key size is %d", cfg.Keys, keyDigits(cfg.Keys), cfg.KeySize)},
+		{cfg.ScanKeys < 0 || cfg.ScanKeys > max(cfg.Keys, 0), fmt.Sprintf("a scan of %d keys of %d", cfg.ScanKeys, cfg.Keys)},
 	} {
 		if bad.is {
 			return cfg, fmt.Errorf("cannot run load: %s", bad.text)
@@ -160,7 +179,11 @@ func (cfg Config) openClient(ctx context.Context, i int) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientConn{c: c, read: client.ReadOptions{Consistency: cfg.Consistency}}, nil
+	k := &clientConn{c: c, read: client.ReadOptions{Consistency: cfg.Consistency}}
+	if cfg.Consistency == client.Stale {
+		k.read.Endpoint = cfg.Endpoints[i%len(cfg.Endpoints)]
+	}
+	return k, nil
 }
 
 // clientConn starts operations on a client.
@@ -170,10 +193,30 @@ type clientConn struct {
 }
 
 func (k *clientConn) Start(o *Operation) error {
-	if o.Op == Put {
+	switch o.Op {
+	case Put:
 		return k.c.PutAsync(context.Background(), o.Key, o.Value, o.onPut)
+	case Scan:
+		go func() { o.Done(k.scan(o)) }()
+		return nil
+	default:
+		return k.c.GetAsync(context.Background(), o.Key, k.read, o.onGet)
 	}
-	return k.c.GetAsync(context.Background(), o.Key, k.read, o.onGet)
+}
+
+// scan is an operation that must find all its keys.
+func (k *clientConn) scan(o *Operation) error {
+	n := 0
+	for _, err := range k.c.Scan(context.Background(), client.Range{Start: o.Key, Limit: o.Limit, ReadOptions: k.read}) {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	if n < o.Limit {
+		return client.ErrNotFound
+	}
+	return nil
 }
 
 func (k *clientConn) Close() error { return k.c.Close() }

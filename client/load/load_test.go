@@ -31,6 +31,8 @@ type fake struct {
 	fail     func(n int) error // of the n-th operation
 	hold     func() time.Duration
 	started  int
+	slowPut  time.Duration // that a put takes longer
+	onScan   func(o *Operation)
 }
 
 type fakeConn struct{ f *fake }
@@ -58,10 +60,16 @@ func (k *fakeConn) Start(o *Operation) error {
 	if o.Op == Put && err == nil {
 		f.keys[o.Key]++
 	}
+	if o.Op == Scan && f.onScan != nil {
+		f.onScan(o)
+	}
 	if o.Op == Get && f.keys[o.Key] == 0 {
 		err = client.ErrNotFound
 	}
 	service := f.service
+	if o.Op == Put {
+		service += f.slowPut
+	}
 	if f.hold != nil {
 		service += f.hold()
 	}
@@ -235,6 +243,48 @@ func TestOpenLoopSeesStall(t *testing.T) {
 	f(50)
 }
 
+// A mix does both in the share asked for and tells their latencies apart.
+func TestMix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.slowPut = 3 * time.Millisecond
+		res, err := Run(t.Context(), Config{Op: Mix, PutShare: 0.3, Clients: 10, Total: 10_000, Keys: 100, Open: f.open})
+		if err != nil || res.Errors != 0 || res.Histogram.Count() != 10_000 {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		if puts, gets := res.Puts.Count(), res.Gets.Count(); puts+gets != 10_000 || !near(float64(puts), 3000, 0.1) {
+			t.Errorf("%d puts and %d gets", puts, gets)
+		}
+		if !near(float64(res.Gets.Max()), 1e6, 0.01) || !near(float64(res.Puts.Quantile(0.01)), 4e6, 0.01) {
+			t.Errorf("gets took up to %v, puts from %v", res.Gets.Max(), res.Puts.Quantile(0.01))
+		}
+	})
+}
+
+// Keys that are said to be there are not written again.
+func TestFilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		res, err := Run(t.Context(), Config{Op: Get, Filled: true, Total: 100, Open: f.open})
+		if err != nil || res.Errors != 100 || len(f.keys) != 0 {
+			t.Errorf("%+v, %v, %d keys", res, err, len(f.keys))
+		}
+	})
+}
+
+// A scan begins where all its keys are ahead.
+func TestScanBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		seen := map[string]int{}
+		f.onScan = func(o *Operation) { seen[fmt.Sprint(o.Key, " ", o.Limit)]++ }
+		_, err := Run(t.Context(), Config{Op: Scan, Keys: 12, ScanKeys: 10, KeySize: 2, Total: 300, Open: f.open})
+		if err != nil || len(seen) != 3 || seen["00 10"] == 0 || seen["02 10"] == 0 {
+			t.Errorf("%v, %v", seen, err)
+		}
+	})
+}
+
 // A run that is cut short returns what it has measured.
 func TestCancelled(t *testing.T) {
 	f := func(rate float64) {
@@ -259,13 +309,15 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", cfg, err, want)
 		}
 	}
-	f(Config{}, "not put or get")
+	f(Config{}, "not put, get, mix or scan")
 	f(Config{Op: Put, Conns: 2, Clients: 1}, "at least as many clients")
 	f(Config{Op: Put, KeySize: 3}, "at least 4 bytes")
 	f(Config{Op: Put, Rate: -1}, "rate")
 	f(Config{Op: Put, Keys: 1 << 28}, "at least 9 bytes")
 	f(Config{Op: Put, Keys: 1 << 28, KeySize: 9}, "bytes in all")
 	f(Config{Op: Put, Duration: -1}, "duration")
+	f(Config{Op: Mix, PutShare: 1.1}, "share of puts 1.1")
+	f(Config{Op: Scan, Keys: 10, ScanKeys: 11}, "a scan of 11 keys of 10")
 	f(Config{Op: Put}, "no endpoints")
 }
 

@@ -19,6 +19,7 @@ type Operation struct {
 	Op    Op
 	Key   string
 	Value []byte // Put
+	Limit int    // Scan: so many keys, from Key on
 
 	lane  *lane
 	begun int64 // when it was begun, or was due (open loop), since run.base
@@ -36,6 +37,8 @@ type lane struct {
 	mu      sync.Mutex
 	random  *rand.Rand
 	hist    Histogram
+	puts    *Histogram // Mix: the two parts of hist
+	gets    *Histogram
 	errors  int64
 	unknown int64
 	byCode  map[string]int64
@@ -105,7 +108,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err := r.open(ctx); err != nil {
 		return Result{}, err
 	}
-	if cfg.Op == Get {
+	if cfg.Op != Put && !cfg.Filled {
 		if err := r.fill(ctx); err != nil {
 			return Result{}, err
 		}
@@ -287,11 +290,22 @@ func (st *stage) take(now int64) bool {
 func (o *Operation) choose(now int64) {
 	l, r := o.lane, o.lane.run
 	o.Op, o.begun = r.stage.op, now
+	keys := r.cfg.Keys
+	if o.Op == Scan {
+		o.Limit = r.cfg.ScanKeys
+		keys -= o.Limit - 1
+	}
 	l.mu.Lock()
+	if o.Op == Mix {
+		o.Op = Get
+		if l.random.Float64() < r.cfg.PutShare {
+			o.Op = Put
+		}
+	}
 	if r.stage.sequential {
-		o.index = int((r.stage.next.Add(1) - 1) % int64(r.cfg.Keys))
+		o.index = int((r.stage.next.Add(1) - 1) % int64(keys))
 	} else {
-		o.index = l.random.IntN(r.cfg.Keys)
+		o.index = l.random.IntN(keys)
 	}
 	window := l.random.IntN(valueWindow)
 	l.mu.Unlock()
@@ -314,7 +328,7 @@ func (o *Operation) ended(err error) {
 	st := o.lane.run.stage
 	now := o.lane.run.now()
 	if o.begun >= st.measureFrom {
-		o.lane.record(o.begun, now, err)
+		o.record(now, err)
 	}
 	switch {
 	case err != nil && st.fill:
@@ -345,12 +359,16 @@ func (o *Operation) retire() {
 
 func (l *lane) reset() {
 	l.hist = Histogram{}
+	if l.run.cfg.Op == Mix {
+		l.puts, l.gets = new(Histogram), new(Histogram)
+	}
 	l.errors, l.unknown, l.byCode = 0, 0, map[string]int64{}
 	l.first, l.last, l.flown = -1, 0, 0
 }
 
 // record counts an operation that ended.
-func (l *lane) record(begun, ended int64, err error) {
+func (o *Operation) record(ended int64, err error) {
+	l, begun := o.lane, o.begun
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.first < 0 || begun < l.first {
@@ -359,6 +377,9 @@ func (l *lane) record(begun, ended int64, err error) {
 	l.last = max(l.last, ended)
 	if err == nil {
 		l.hist.Record(time.Duration(ended - begun))
+		if part := l.part(o.Op); part != nil {
+			part.Record(time.Duration(ended - begun))
+		}
 		l.flown += ended - begun
 		if dry := l.run.stage.dry.Load(); dry != 0 {
 			l.flown -= max(0, ended-max(begun, dry))
@@ -376,6 +397,14 @@ func (l *lane) record(begun, ended int64, err error) {
 	l.byCode[code]++
 }
 
+// part is where a mix counts its operations of one kind besides.
+func (l *lane) part(op Op) *Histogram {
+	if op == Put {
+		return l.puts
+	}
+	return l.gets
+}
+
 // result adds up what the lanes have measured.
 func (r *run) result() Result {
 	cfg := &r.cfg
@@ -383,10 +412,17 @@ func (r *run) result() Result {
 		Op: cfg.Op, Conns: cfg.Conns, Clients: cfg.Clients, KeySize: cfg.KeySize, ValueSize: cfg.ValueSize,
 		Keys: cfg.Keys, Rate: cfg.Rate, ErrorsByCode: map[string]int64{},
 	}
+	if cfg.Op == Mix {
+		res.Puts, res.Gets = new(Histogram), new(Histogram)
+	}
 	first, last, flown := int64(-1), int64(0), int64(0)
 	for _, l := range r.lanes {
 		l.mu.Lock()
 		res.Histogram.Merge(&l.hist)
+		if res.Puts != nil {
+			res.Puts.Merge(l.puts)
+			res.Gets.Merge(l.gets)
+		}
 		res.Errors += l.errors
 		res.Unknown += l.unknown
 		for code, n := range l.byCode {

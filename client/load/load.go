@@ -69,6 +69,9 @@ type Config struct {
 	// while measuring, from one goroutine.
 	Progress      func(Progress)
 	ProgressEvery time.Duration
+	// Measuring, if set, is called when the warm-up is over, from a goroutine
+	// of its own: the time to look at what the servers have used so far.
+	Measuring func()
 	// Open opens the i-th connection; nil: a client of Endpoints.
 	Open func(ctx context.Context, i int) (Conn, error)
 }

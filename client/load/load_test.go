@@ -113,6 +113,21 @@ func TestClosedLoop(t *testing.T) {
 	})
 }
 
+// The end of the warm-up is said when it comes.
+func TestMeasuring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		begin := time.Now()
+		var at time.Duration
+		_, err := Run(t.Context(), Config{
+			Op: Put, Duration: time.Second, WarmUp: 300 * time.Millisecond, Open: f.open, Measuring: func() { at = time.Since(begin) },
+		})
+		if err != nil || at != 300*time.Millisecond {
+			t.Errorf("said after %v, %v", at, err)
+		}
+	})
+}
+
 // One operation that takes long does not make the load look thin: nothing was
 // left to begin while it was waited for.
 func TestStraggler(t *testing.T) {

@@ -211,6 +211,9 @@ func (r *run) measure(ctx context.Context) error {
 		st.interval = float64(time.Second) / r.cfg.Rate
 		st.free = make(chan *Operation, len(r.places))
 	}
+	if r.cfg.Measuring != nil {
+		defer time.AfterFunc(r.cfg.WarmUp, r.cfg.Measuring).Stop()
+	}
 	return r.pass(ctx, st)
 }
 

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dnode-engine/dnode/client/load"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// floors are what the machine itself can do, in one round.
+type floors struct {
+	Round     int     `json:"round"`
+	SyncBytes int     `json:"sync_bytes"`
+	Sync      latency `json:"sync"`       // one writer on a zero-filled file
+	Sync3     latency `json:"sync_three"` // three at once
+	TCP       latency `json:"tcp_round_trip"`
+	Gnet      latency `json:"gnet_round_trip"`
+	// Echo is messages a second through gnet over one connection with 1000 in
+	// flight, as long as dnode's request for a get and its reply.
+	Echo       float64 `json:"gnet_echo_per_s"`
+	EchoBytes  int     `json:"echo_request_bytes"`
+	ReplyBytes int     `json:"echo_reply_bytes"`
+}
+
+// latency is a short form of a histogram, in microseconds.
+type latency struct {
+	Count  uint64  `json:"count"`
+	P50Us  float64 `json:"p50_us"`
+	P99Us  float64 `json:"p99_us"`
+	P999Us float64 `json:"p999_us"`
+	MaxUs  float64 `json:"max_us"`
+}
+
+func latencyOf(h *load.Histogram) latency {
+	us := func(d time.Duration) float64 { return float64(d) / 1e3 }
+	return latency{h.Count(), us(h.Quantile(0.5)), us(h.Quantile(0.99)), us(h.Quantile(0.999)), us(h.Max())}
+}
+
+const (
+	floorFileBytes = 16 << 20
+	// syncOverhead is what a log adds to key and value of one entry, roughly.
+	syncOverhead = 64
+	echoInFlight = 1000
+)
+
+// measureFloors measures all floors, each for d.
+func (r *runner) measureFloors(ctx context.Context, round int, d time.Duration) (floors, error) {
+	l := r.opt.load
+	f := floors{Round: round, SyncBytes: l.keySize + l.valueSize + syncOverhead}
+	f.EchoBytes, f.ReplyBytes = getBytes(l.keySize, l.valueSize)
+	for _, s := range []struct {
+		writers int
+		to      *latency
+	}{{1, &f.Sync}, {3, &f.Sync3}} {
+		h, err := syncFloor(ctx, filepath.Join(r.data, "floor"), s.writers, f.SyncBytes, d)
+		if err != nil {
+			return f, err
+		}
+		*s.to = latencyOf(h)
+	}
+	server, err := r.startEcho(ctx, f.EchoBytes, f.ReplyBytes)
+	if err != nil {
+		return f, err
+	}
+	defer server.stop()
+	for _, t := range []struct {
+		addr string
+		to   *latency
+	}{{server.tcp, &f.TCP}, {server.gnet, &f.Gnet}} {
+		h, err := roundTrips(ctx, t.addr, f, d)
+		if err != nil {
+			return f, err
+		}
+		*t.to = latencyOf(h)
+	}
+	f.Echo, err = pipelined(ctx, server.gnet, f, d)
+	return f, err
+}
+
+// getBytes returns the length of dnode's frames of a get and of its reply.
+func getBytes(keySize, valueSize int) (request, reply int) {
+	key, value := make([]byte, keySize), make([]byte, valueSize)
+	ask := wire.EndFrame(wire.AppendRead(wire.BeginFrame(nil, wire.FrameRead, 1), wire.Linearizable, wire.AppendGet(nil, key)), 0)
+	b := append(wire.AppendReplyHeader(wire.BeginFrame(nil, wire.FrameRead+1, 1), 1), byte(wire.StatusOK))
+	return len(ask), len(wire.EndFrame(wire.AppendItem(b, wire.Item{ModRevision: 1, Version: 1, Key: key, Value: value}), 0))
+}
+
+// syncFloor has writers append to files full of zeros and sync after each
+// write, all at the same time.
+func syncFloor(ctx context.Context, path string, writers, size int, d time.Duration) (*load.Histogram, error) {
+	files := make([]*os.File, writers)
+	for i := range files {
+		name := fmt.Sprintf("%s%d", path, i)
+		defer os.Remove(name)
+		if err := os.WriteFile(name, make([]byte, floorFileBytes), 0o600); err != nil {
+			return nil, fmt.Errorf("cannot measure syncs: %w", err)
+		}
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			return nil, fmt.Errorf("cannot measure syncs: %w", err)
+		}
+		defer f.Close()
+		if err := f.Sync(); err != nil {
+			return nil, fmt.Errorf("cannot measure syncs: %w", err)
+		}
+		files[i] = f
+	}
+	var wg sync.WaitGroup
+	parts, errs := make([]load.Histogram, writers), make([]error, writers)
+	end := time.Now().Add(d)
+	for i, f := range files {
+		wg.Go(func() {
+			block := bytes.Repeat([]byte{1}, size)
+			for off := int64(0); errs[i] == nil && time.Now().Before(end) && ctx.Err() == nil; off += int64(size) {
+				if off+int64(size) > floorFileBytes {
+					off = 0
+				}
+				begin := time.Now()
+				if _, errs[i] = f.WriteAt(block, off); errs[i] == nil {
+					errs[i] = syncFile(f)
+				}
+				parts[i].Record(time.Since(begin))
+			}
+		})
+	}
+	wg.Wait()
+	var all load.Histogram
+	for i := range parts {
+		all.Merge(&parts[i])
+	}
+	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+		return nil, fmt.Errorf("cannot measure syncs: %w", err)
+	}
+	return &all, nil
+}
+
+// echoServer is the process that answers.
+type echoServer struct {
+	tcp, gnet string // addresses
+	stop      func()
+}
+
+// startEcho starts the process that answers each message of request bytes with
+// one of reply bytes.
+func (r *runner) startEcho(ctx context.Context, request, reply int) (*echoServer, error) {
+	cmd := exec.Command(r.self, echoCommand)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the echo: %w", err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the echo: %w", err)
+	}
+	defer reader.Close()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = writer, &said
+	p := &process{name: "echo", cmd: cmd}
+	err = r.group.run(p)
+	writer.Close()
+	if err != nil {
+		return nil, err
+	}
+	s := &echoServer{stop: func() { in.Close(); r.group.stop(p) }}
+	defer context.AfterFunc(ctx, s.stop)()
+	_, err = fmt.Fprintf(in, "%d %d\n", request, reply)
+	if err == nil {
+		_, err = fmt.Fscan(reader, &s.tcp, &s.gnet)
+	}
+	if err != nil {
+		s.stop()
+		return nil, fmt.Errorf("cannot start the echo: %w: %s", err, strings.TrimSpace(said.String()))
+	}
+	return s, nil
+}
+
+// dialEcho connects to an echo for d and a little more.
+func dialEcho(ctx context.Context, addr string, d time.Duration) (net.Conn, error) {
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the echo: %w", err)
+	}
+	if err := c.SetDeadline(time.Now().Add(d + operationLimit)); err != nil {
+		return nil, fmt.Errorf("cannot reach the echo: %w", err)
+	}
+	return c, nil
+}
+
+// roundTrips sends one message after the other, each when the one before it is
+// answered.
+func roundTrips(ctx context.Context, addr string, f floors, d time.Duration) (*load.Histogram, error) {
+	c, err := dialEcho(ctx, addr, d)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var h load.Histogram
+	ask, answer := make([]byte, f.EchoBytes), make([]byte, f.ReplyBytes)
+	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
+		begin := time.Now()
+		if _, err := c.Write(ask); err != nil {
+			return nil, fmt.Errorf("cannot measure round trips: %w", err)
+		}
+		if _, err := io.ReadFull(c, answer); err != nil {
+			return nil, fmt.Errorf("cannot measure round trips: %w", err)
+		}
+		h.Record(time.Since(begin))
+	}
+	return &h, ctx.Err()
+}
+
+// pipelined keeps echoInFlight messages in flight over one connection: what one
+// read has brought back is sent again with one write. It returns the rate.
+func pipelined(ctx context.Context, addr string, f floors, d time.Duration) (float64, error) {
+	c, err := dialEcho(ctx, addr, d)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	asks := make([]byte, echoInFlight*f.EchoBytes)
+	in := make([]byte, 256<<10)
+	answered, rest, credit := 0, 0, echoInFlight
+	begin := time.Now()
+	for end := begin.Add(d); time.Now().Before(end) && ctx.Err() == nil; {
+		if _, err := c.Write(asks[:credit*f.EchoBytes]); err != nil {
+			return 0, fmt.Errorf("cannot measure the echo: %w", err)
+		}
+		for credit = 0; credit == 0; {
+			n, err := c.Read(in)
+			if err != nil {
+				return 0, fmt.Errorf("cannot measure the echo: %w", err)
+			}
+			credit = (rest + n) / f.ReplyBytes
+			rest = (rest + n) % f.ReplyBytes
+		}
+		answered += credit
+	}
+	return float64(answered) / seconds(time.Since(begin)), ctx.Err()
+}

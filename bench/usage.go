@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// usage is what one process has used so far. What cannot be had is zero: all
+// of it comes from /proc, which only Linux has.
+type usage struct {
+	CPU          time.Duration // user and system
+	ResidentKiB  int64
+	PeakKiB      int64 // the highest that ResidentKiB was
+	WrittenBytes int64 // that went towards the disk
+}
+
+// clockTick is the unit of times in /proc: USER_HZ is 100 wherever Linux runs.
+const clockTick = 10 * time.Millisecond
+
+// usageOf reads what a process has used.
+func usageOf(pid int) usage {
+	var u usage
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+		u.CPU = parseStat(string(b))
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
+		u.ResidentKiB = field(string(b), "VmRSS:")
+		u.PeakKiB = field(string(b), "VmHWM:")
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid)); err == nil {
+		u.WrittenBytes = field(string(b), "write_bytes:")
+	}
+	return u
+}
+
+// parseStat returns the CPU time in the text of /proc/PID/stat. The second
+// field, the name in parentheses, may hold anything.
+func parseStat(text string) time.Duration {
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	const user, system = 11, 12 // counted from the field after the name
+	if len(fields) <= system {
+		return 0
+	}
+	u, _ := strconv.ParseInt(fields[user], 10, 64)
+	s, _ := strconv.ParseInt(fields[system], 10, 64)
+	return time.Duration(u+s) * clockTick
+}
+
+// field returns the number behind a name at the beginning of a line.
+func field(text, name string) int64 {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			f := strings.Fields(rest)
+			if len(f) == 0 {
+				return 0
+			}
+			n, _ := strconv.ParseInt(f[0], 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// ownCPU is the CPU time of this process.
+func ownCPU() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}

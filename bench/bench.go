@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,7 +90,7 @@ func (r *runner) plan(round int) []step {
 			if round%2 == 0 {
 				systems[0], systems[1] = systems[1], systems[0]
 			}
-			if s.cross && r.bins.tool != "" {
+			if s.cross && r.bins.tool != "" && (!r.opt.quick || s.conns == 100) {
 				systems = append(systems, sysTool)
 			}
 		}
@@ -169,7 +170,8 @@ func (r *runner) describe(rec *record, runs int) {
 
 // writeAll writes report, raw data and charts.
 func writeAll(rec *record, dir string) error {
-	raw, err := json.MarshalIndent(rec, "", " ")
+	raw, err := json.Marshal(rec)
+	raw = bytes.ReplaceAll(raw, []byte(`{"scenario":`), []byte("\n"+`{"scenario":`)) // one run per line
 	if err != nil {
 		return fmt.Errorf("cannot write the results: %w", err)
 	}

@@ -10,27 +10,32 @@ import (
 	"sync"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"github.com/dnode-engine/dnode/wire"
 )
 
-// echoMain answers messages of one length with messages of another, through
-// gnet at one address and with plain blocking calls at another, until its input
-// ends. The lengths come on its input, the addresses go to its output.
+// echoMain answers dnode's frames of a get with frames of a reply, until its
+// input ends: through gnet at one address, each frame checked and answered with
+// its own id and checksum but nothing looked up; and with plain blocking calls,
+// by length only, at another. The sizes of key and value come on its input, the
+// addresses go to its output.
 func echoMain(in io.Reader, out io.Writer) error {
-	var request, reply int
-	if _, err := fmt.Fscan(in, &request, &reply); err != nil || request < 1 || reply < 1 {
-		return fmt.Errorf("cannot read the lengths: %w", err)
+	var keySize, valueSize int
+	if _, err := fmt.Fscan(in, &keySize, &valueSize); err != nil || keySize < 1 || valueSize < 1 {
+		return fmt.Errorf("cannot read the sizes: %w", err)
 	}
+	f := newFrames(keySize, valueSize)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	defer l.Close()
-	go acceptPlain(l, request, reply)
+	go acceptPlain(l, f)
 	addrs, err := freeAddrs(1)
 	if err != nil {
 		return err
 	}
-	e := &echo{request: request, reply: make([]byte, reply), ready: make(chan struct{})}
+	e := &echo{frames: f, ready: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() {
 		ended <- gnet.Run(e, "tcp://"+addrs[0], gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(silent{}))
@@ -48,12 +53,11 @@ func echoMain(in io.Reader, out io.Writer) error {
 // echo is the gnet server. It runs on one loop.
 type echo struct {
 	gnet.BuiltinEventEngine
-	engine  gnet.Engine
-	request int
-	reply   []byte
-	out     []byte
-	once    sync.Once
-	ready   chan struct{}
+	engine gnet.Engine
+	frames frames
+	out    []byte
+	once   sync.Once
+	ready  chan struct{}
 }
 
 // OnBoot implements gnet.EventHandler.
@@ -63,17 +67,30 @@ func (e *echo) OnBoot(engine gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
-// OnTraffic answers all whole messages that have come, with one write.
+// OnTraffic answers all whole frames that have come, with one write.
 func (e *echo) OnTraffic(c gnet.Conn) gnet.Action {
-	n := c.InboundBuffered() / e.request
-	if n == 0 {
-		return gnet.None
-	}
-	if _, err := c.Discard(n * e.request); err != nil {
+	in, err := c.Peek(-1)
+	if err != nil {
 		return gnet.Close
 	}
-	for e.out = e.out[:0]; n > 0; n-- {
-		e.out = append(e.out, e.reply...)
+	taken := 0
+	e.out = e.out[:0]
+	for {
+		f, err := wire.ParseFrame(in[taken:], wire.MaxFrameBytes)
+		if errors.Is(err, wire.ErrShortFrame) {
+			break
+		}
+		if err != nil {
+			return gnet.Close
+		}
+		taken += f.Size
+		e.out = e.frames.appendReply(e.out, f.ID)
+	}
+	if taken == 0 {
+		return gnet.None
+	}
+	if _, err := c.Discard(taken); err != nil {
+		return gnet.Close
 	}
 	if _, err := c.Write(e.out); err != nil {
 		return gnet.Close
@@ -81,8 +98,35 @@ func (e *echo) OnTraffic(c gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
+// frames are the two frames of a get.
+type frames struct {
+	request []byte // bodies
+	reply   []byte
+}
+
+// newFrames makes the bodies for keys and values of a size.
+func newFrames(keySize, valueSize int) frames {
+	key, value := make([]byte, keySize), make([]byte, valueSize)
+	reply := append(wire.AppendReplyHeader(nil, 1), byte(wire.StatusOK))
+	return frames{
+		request: wire.AppendRead(nil, wire.Linearizable, wire.AppendGet(nil, key)),
+		reply:   wire.AppendItem(reply, wire.Item{ModRevision: 1, Version: 1, Key: key, Value: value}),
+	}
+}
+
+func (f *frames) requestSize() int { return wire.FrameHeaderBytes + len(f.request) }
+func (f *frames) replySize() int   { return wire.FrameHeaderBytes + len(f.reply) }
+
+func (f *frames) appendRequest(dst []byte, id uint64) []byte {
+	return wire.AppendFrame(dst, wire.FrameRead, id, f.request)
+}
+
+func (f *frames) appendReply(dst []byte, id uint64) []byte {
+	return wire.AppendFrame(dst, wire.FrameReadReply, id, f.reply)
+}
+
 // acceptPlain answers with blocking calls, one goroutine per connection.
-func acceptPlain(l net.Listener, request, reply int) {
+func acceptPlain(l net.Listener, f frames) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -93,7 +137,7 @@ func acceptPlain(l net.Listener, request, reply int) {
 		}
 		go func() {
 			defer c.Close()
-			ask, answer := make([]byte, request), make([]byte, reply)
+			ask, answer := make([]byte, f.requestSize()), make([]byte, f.replySize())
 			for {
 				if _, err := io.ReadFull(c, ask); err != nil {
 					return

@@ -26,8 +26,8 @@ type floors struct {
 	Sync3     latency `json:"sync_three"` // three at once
 	TCP       latency `json:"tcp_round_trip"`
 	Gnet      latency `json:"gnet_round_trip"`
-	// Echo is messages a second through gnet over one connection with 1000 in
-	// flight, as long as dnode's request for a get and its reply.
+	// Echo is replies a second through gnet over one connection with 1000 in
+	// flight, of dnode's frames for a get: framing and checksums, no store.
 	Echo       float64 `json:"gnet_echo_per_s"`
 	EchoBytes  int     `json:"echo_request_bytes"`
 	ReplyBytes int     `json:"echo_reply_bytes"`
@@ -58,7 +58,8 @@ const (
 func (r *runner) measureFloors(ctx context.Context, round int, d time.Duration) (floors, error) {
 	l := r.opt.load
 	f := floors{Round: round, SyncBytes: l.keySize + l.valueSize + syncOverhead}
-	f.EchoBytes, f.ReplyBytes = getBytes(l.keySize, l.valueSize)
+	fr := newFrames(l.keySize, l.valueSize)
+	f.EchoBytes, f.ReplyBytes = fr.requestSize(), fr.replySize()
 	for _, s := range []struct {
 		writers int
 		to      *latency
@@ -69,7 +70,7 @@ func (r *runner) measureFloors(ctx context.Context, round int, d time.Duration) 
 		}
 		*s.to = latencyOf(h)
 	}
-	server, err := r.startEcho(ctx, f.EchoBytes, f.ReplyBytes)
+	server, err := r.startEcho(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -78,22 +79,14 @@ func (r *runner) measureFloors(ctx context.Context, round int, d time.Duration) 
 		addr string
 		to   *latency
 	}{{server.tcp, &f.TCP}, {server.gnet, &f.Gnet}} {
-		h, err := roundTrips(ctx, t.addr, f, d)
+		h, err := roundTrips(ctx, t.addr, fr, d)
 		if err != nil {
 			return f, err
 		}
 		*t.to = latencyOf(h)
 	}
-	f.Echo, err = pipelined(ctx, server.gnet, f, d)
+	f.Echo, err = pipelined(ctx, server.gnet, fr, d)
 	return f, err
-}
-
-// getBytes returns the length of dnode's frames of a get and of its reply.
-func getBytes(keySize, valueSize int) (request, reply int) {
-	key, value := make([]byte, keySize), make([]byte, valueSize)
-	ask := wire.EndFrame(wire.AppendRead(wire.BeginFrame(nil, wire.FrameRead, 1), wire.Linearizable, wire.AppendGet(nil, key)), 0)
-	b := append(wire.AppendReplyHeader(wire.BeginFrame(nil, wire.FrameRead+1, 1), 1), byte(wire.StatusOK))
-	return len(ask), len(wire.EndFrame(wire.AppendItem(b, wire.Item{ModRevision: 1, Version: 1, Key: key, Value: value}), 0))
 }
 
 // syncFloor has writers append to files full of zeros and sync after each
@@ -151,9 +144,8 @@ type echoServer struct {
 	stop      func()
 }
 
-// startEcho starts the process that answers each message of request bytes with
-// one of reply bytes.
-func (r *runner) startEcho(ctx context.Context, request, reply int) (*echoServer, error) {
+// startEcho starts the process that answers.
+func (r *runner) startEcho(ctx context.Context) (*echoServer, error) {
 	cmd := exec.Command(r.self, echoCommand)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -174,7 +166,7 @@ func (r *runner) startEcho(ctx context.Context, request, reply int) (*echoServer
 	}
 	s := &echoServer{stop: func() { in.Close(); r.group.stop(p) }}
 	defer context.AfterFunc(ctx, s.stop)()
-	_, err = fmt.Fprintf(in, "%d %d\n", request, reply)
+	_, err = fmt.Fprintf(in, "%d %d\n", r.opt.load.keySize, r.opt.load.valueSize)
 	if err == nil {
 		_, err = fmt.Fscan(reader, &s.tcp, &s.gnet)
 	}
@@ -200,14 +192,14 @@ func dialEcho(ctx context.Context, addr string, d time.Duration) (net.Conn, erro
 
 // roundTrips sends one message after the other, each when the one before it is
 // answered.
-func roundTrips(ctx context.Context, addr string, f floors, d time.Duration) (*load.Histogram, error) {
+func roundTrips(ctx context.Context, addr string, f frames, d time.Duration) (*load.Histogram, error) {
 	c, err := dialEcho(ctx, addr, d)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	var h load.Histogram
-	ask, answer := make([]byte, f.EchoBytes), make([]byte, f.ReplyBytes)
+	ask, answer := f.appendRequest(nil, 1), make([]byte, f.replySize())
 	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
 		begin := time.Now()
 		if _, err := c.Write(ask); err != nil {
@@ -221,31 +213,47 @@ func roundTrips(ctx context.Context, addr string, f floors, d time.Duration) (*l
 	return &h, ctx.Err()
 }
 
-// pipelined keeps echoInFlight messages in flight over one connection: what one
-// read has brought back is sent again with one write. It returns the rate.
-func pipelined(ctx context.Context, addr string, f floors, d time.Duration) (float64, error) {
+// pipelined keeps echoInFlight frames in flight over one connection, each reply
+// checked and followed by a request with an id of its own; what one read has
+// brought is sent with one write. It returns the rate.
+func pipelined(ctx context.Context, addr string, f frames, d time.Duration) (float64, error) {
 	c, err := dialEcho(ctx, addr, d)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	asks := make([]byte, echoInFlight*f.EchoBytes)
-	in := make([]byte, 256<<10)
-	answered, rest, credit := 0, 0, echoInFlight
-	begin := time.Now()
+	var out []byte
+	id := uint64(0)
+	for ; id < echoInFlight; id++ {
+		out = f.appendRequest(out, id)
+	}
+	in, have := make([]byte, 256<<10), 0
+	answered, begin := 0, time.Now()
 	for end := begin.Add(d); time.Now().Before(end) && ctx.Err() == nil; {
-		if _, err := c.Write(asks[:credit*f.EchoBytes]); err != nil {
+		if _, err := c.Write(out); err != nil {
 			return 0, fmt.Errorf("cannot measure the echo: %w", err)
 		}
-		for credit = 0; credit == 0; {
-			n, err := c.Read(in)
+		n, err := c.Read(in[have:])
+		if err != nil {
+			return 0, fmt.Errorf("cannot measure the echo: %w", err)
+		}
+		have += n
+		taken := 0
+		out = out[:0]
+		for {
+			reply, err := wire.ParseFrame(in[taken:have], wire.MaxFrameBytes)
+			if errors.Is(err, wire.ErrShortFrame) {
+				break
+			}
 			if err != nil {
 				return 0, fmt.Errorf("cannot measure the echo: %w", err)
 			}
-			credit = (rest + n) / f.ReplyBytes
-			rest = (rest + n) % f.ReplyBytes
+			taken += reply.Size
+			answered++
+			out = f.appendRequest(out, id)
+			id++
 		}
-		answered += credit
+		have = copy(in, in[taken:have])
 	}
 	return float64(answered) / seconds(time.Since(begin)), ctx.Err()
 }

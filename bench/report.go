@@ -98,10 +98,18 @@ func ratioText(s spread) string {
 	case s.n == 0:
 		return ""
 	case s.n == 1 || s.least == s.most:
-		return digits(s.median) + "×"
+		return part(s.median) + "×"
 	default:
-		return fmt.Sprintf("%s× (%s–%s)", digits(s.median), digits(s.least), digits(s.most))
+		return fmt.Sprintf("%s× (%s–%s)", part(s.median), part(s.least), part(s.most))
 	}
+}
+
+// part writes a ratio: small ones more exactly, for limits such as 1/25.
+func part(v float64) string {
+	if v < 1 {
+		return fmt.Sprintf("%.3f", v)
+	}
+	return digits(v)
 }
 
 // rangeText writes a figure with its spread.

@@ -75,7 +75,7 @@ func (g *target) judge(t table) verdict {
 		case v == 0:
 			return ""
 		case v < 0.1:
-			return fmt.Sprintf("%s 1/%.0f", sign, 1/v)
+			return fmt.Sprintf("%s %.3f× (1/%.0f)", sign, v, 1/v)
 		default:
 			return fmt.Sprintf("%s %g×", sign, v)
 		}

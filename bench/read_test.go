@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/dnode-engine/dnode/client/load"
+)
+
+// brief is a result without its histogram.
+func brief(r load.Result) string {
+	b, _ := json.Marshal(r)
+	return string(b)
+}
+
+func TestParseTool(t *testing.T) {
+	text, err := os.ReadFile("testdata/tool.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := parseTool(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OpsPerSec != 9868.2312 || r.Seconds != 2.0267 || r.Ops != 20000 || r.Errors != 7 {
+		t.Error(brief(r))
+	}
+	if r.AvgUs != 97_400 || r.P50Us != 91_000 || r.P90Us != 130_500 || r.P99Us != 201_200 || r.P999Us != 240_100 || math.Round(r.MaxUs) != 250_300 {
+		t.Error(brief(r))
+	}
+	if _, err := parseTool("benchmark: no such host"); err == nil {
+		t.Error("read nonsense")
+	}
+}
+
+func TestParseMetrics(t *testing.T) {
+	s := parseMetrics("# HELP a text\n# TYPE a counter\na{x=\"1 2\",y=\"b\"} 3\na{x=\"2\"} 4.5\nb 1e3\n\nnonsense\n")
+	if s["a"] != 7.5 || s["b"] != 1000 || len(s) != 2 {
+		t.Errorf("%v", s)
+	}
+	if got := grown(samples{"a": 1}, samples{"a": 4, "b": 2}, []string{"a", "b", "c"}); got != 5 {
+		t.Error(got)
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	// A name may hold spaces and parentheses.
+	text := "123 (a (b) c) S 1 123 123 0 -1 4194560 900 0 0 0 250 50 0 0 20 0 8 0 100 1000 200 18446744073709551615"
+	if got := parseStat(text); got != 3*time.Second {
+		t.Error(got)
+	}
+	if got := parseStat(""); got != 0 {
+		t.Error(got)
+	}
+	if got := field("VmPeak:\t 5 kB\nVmRSS:\t  1234 kB\n", "VmRSS:"); got != 1234 {
+		t.Error(got)
+	}
+}
+
+// This process is one that can be looked at, where /proc is.
+func TestUsageOfSelf(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Log("no /proc here: usage is empty")
+		if u := usageOf(os.Getpid()); u != (usage{}) {
+			t.Errorf("%+v", u)
+		}
+		return
+	}
+	before := ownCPU()
+	for ownCPU()-before < 30*time.Millisecond { // burn some
+	}
+	u := usageOf(os.Getpid())
+	if u.CPU < 20*time.Millisecond || u.CPU > ownCPU()+2*clockTick || u.ResidentKiB < 1000 || u.PeakKiB < u.ResidentKiB {
+		t.Errorf("%+v, own CPU %v", u, ownCPU())
+	}
+}

@@ -39,7 +39,10 @@ func bench(ctx context.Context, opt options) (err error) {
 	if err := os.MkdirAll(r.data, 0o755); err != nil {
 		return fmt.Errorf("cannot make the data folder: %w", err)
 	}
-	defer os.RemoveAll(r.data)
+	defer func() {
+		_ = os.RemoveAll(r.data)
+		_ = os.Remove(opt.out) // only if nothing was written
+	}()
 	rec := &record{
 		Began: began, Command: append([]string{"go", "-C", "bench", "run", "."}, opt.args...), Rounds: opt.rounds,
 		Machine: thisMachine(r.data), Versions: versionsOf(ctx, bins), Runs: []run{}, Floors: []floors{},

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -13,35 +15,57 @@ import (
 	"github.com/dnode-engine/dnode/client/load"
 )
 
-// operationLimit bounds one operation on both sides.
-const operationLimit = 10 * time.Second
+const (
+	// operationLimit bounds one operation of dnode's client. Those of etcd's
+	// client have no deadline, since a deadline costs it time: etcd itself gives
+	// up after some seconds.
+	operationLimit = 10 * time.Second
+	// runLimit is when a run is given up that does not end.
+	runLimit = 30 * time.Minute
+)
 
 // etcdConn starts operations on etcd's own client, each on a goroutine: that
-// client has no other way.
+// client has no other way. As in etcd's own tool the goroutine stays with its
+// place in flight, so that its stack grows once.
 type etcdConn struct {
 	c    *clientv3.Client
+	ctx  context.Context // of all operations: ends with the run
+	end  context.CancelFunc
 	read []clientv3.OpOption
+
+	mu    sync.Mutex
+	lanes map[*load.Operation]*etcdLane
+}
+
+// etcdLane is the goroutine of one place in flight.
+type etcdLane struct {
+	busy  bool // the goroutine runs
+	again bool // and has another operation to do
 }
 
 // openEtcd opens one connection. Writes and linearizable reads go to the
 // leader, as dnode's client has it; stale reads are spread over all nodes.
 func openEtcd(o *order, i int) (load.Conn, error) {
 	endpoint := o.Endpoints[0]
-	k := &etcdConn{}
+	k := &etcdConn{lanes: map[*load.Operation]*etcdLane{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	timer := time.AfterFunc(runLimit, cancel) // no deadline: that would go along with each request
+	k.ctx, k.end = ctx, func() { timer.Stop(); cancel() }
 	if o.Level == stale {
 		endpoint = o.Endpoints[i%len(o.Endpoints)]
 		k.read = append(k.read, clientv3.WithSerializable())
 	}
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: operationLimit, Logger: zap.NewNop()})
 	if err != nil {
+		k.end()
 		return nil, fmt.Errorf("cannot open etcd's client: %w", err)
 	}
 	k.c = c
 	// The client connects when it is first used: do it now, as dnode's does.
-	ctx, cancel := context.WithTimeout(context.Background(), operationLimit)
-	defer cancel()
-	if _, err := c.Get(ctx, "0", clientv3.WithSerializable()); err != nil {
-		_ = c.Close()
+	first, done := context.WithTimeout(ctx, operationLimit)
+	defer done()
+	if _, err := c.Get(first, "0", clientv3.WithSerializable()); err != nil {
+		_ = k.Close()
 		return nil, fmt.Errorf("cannot reach etcd: %w", err)
 	}
 	return k, nil
@@ -49,16 +73,44 @@ func openEtcd(o *order, i int) (load.Conn, error) {
 
 // Start implements load.Conn.
 func (k *etcdConn) Start(o *load.Operation) error {
-	go func() { o.Done(k.do(o)) }()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	lane := k.lanes[o]
+	if lane == nil {
+		lane = &etcdLane{}
+		k.lanes[o] = lane
+	}
+	if lane.busy { // it is in Done, which has led here
+		lane.again = true
+		return nil
+	}
+	lane.busy = true
+	go k.carryOut(o, lane)
 	return nil
 }
 
+// carryOut does one operation after the other, until there is none at hand.
+func (k *etcdConn) carryOut(o *load.Operation, lane *etcdLane) {
+	for {
+		o.Done(k.do(o))
+		k.mu.Lock()
+		lane.busy, lane.again = lane.again, false
+		on := lane.busy
+		k.mu.Unlock()
+		if !on {
+			return
+		}
+	}
+}
+
 // Close implements load.Conn.
-func (k *etcdConn) Close() error { return k.c.Close() }
+func (k *etcdConn) Close() error {
+	k.end()
+	return k.c.Close()
+}
 
 func (k *etcdConn) do(o *load.Operation) error {
-	ctx, cancel := context.WithTimeout(context.Background(), operationLimit)
-	defer cancel()
+	ctx := k.ctx
 	var err error
 	want := 1
 	var got int
@@ -74,7 +126,7 @@ func (k *etcdConn) do(o *load.Operation) error {
 		got, err = k.get(ctx, o.Key, k.read)
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && o.Op == load.Put:
+	case errors.Is(err, rpctypes.ErrTimeout) && o.Op == load.Put:
 		return &client.Error{Op: "put", Class: client.ClassUnknown, Err: err}
 	case err != nil:
 		return err

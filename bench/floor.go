@@ -64,7 +64,7 @@ func (r *runner) measureFloors(ctx context.Context, round int, d time.Duration) 
 		writers int
 		to      *latency
 	}{{1, &f.Sync}, {3, &f.Sync3}} {
-		h, err := syncFloor(ctx, filepath.Join(r.data, "floor"), s.writers, f.SyncBytes, d)
+		h, err := r.syncFloor(ctx, s.writers, f.SyncBytes, d)
 		if err != nil {
 			return f, err
 		}
@@ -91,10 +91,10 @@ func (r *runner) measureFloors(ctx context.Context, round int, d time.Duration) 
 
 // syncFloor has writers append to files full of zeros and sync after each
 // write, all at the same time.
-func syncFloor(ctx context.Context, path string, writers, size int, d time.Duration) (*load.Histogram, error) {
+func (r *runner) syncFloor(ctx context.Context, writers, size int, d time.Duration) (*load.Histogram, error) {
 	files := make([]*os.File, writers)
 	for i := range files {
-		name := fmt.Sprintf("%s%d", path, i)
+		name := filepath.Join(r.data, fmt.Sprintf("floor%d", i))
 		defer os.Remove(name)
 		if err := os.WriteFile(name, make([]byte, floorFileBytes), 0o600); err != nil {
 			return nil, fmt.Errorf("cannot measure syncs: %w", err)

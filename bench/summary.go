@@ -81,6 +81,7 @@ func elections(r *run) float64 { return r.Elections }
 func serverCPU(r *run) float64 {
 	return r.perOp(func(s *serverUse) float64 { return s.CPUSeconds * 1e6 })
 }
+
 func writtenKiB(r *run) float64 {
 	return r.perOp(func(s *serverUse) float64 { return float64(s.WrittenBytes) / 1024 })
 }

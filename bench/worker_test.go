@@ -170,13 +170,14 @@ func TestEtcdMissingKey(t *testing.T) {
 func TestWorkCancelled(t *testing.T) {
 	_, addr := startFakeEtcd(t)
 	g := &group{}
-	defer g.stopAll()
 	ctx, cancel := context.WithCancel(t.Context())
 	o := orderFor(sysEtcd, addr)
 	o.Total, o.Duration = 0, time.Hour
 	if _, err := (&runner{group: g, self: self(t)}).work(ctx, o, func() error { cancel(); return nil }); err == nil {
 		t.Error("went on")
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, p := range g.running {
 		if !gone(p.pid()) {
 			t.Errorf("%s is still there", p.name)

@@ -4,8 +4,9 @@
 //
 //	rule        what must hold
 //	top-level   only the agreed entries stand at the root; cmd holds only dnode
-//	size        a Go file has at most 800 lines, no file more than 256 KiB
-//	binary      no file holds a zero byte
+//	size        a Go file has at most 800 lines, no file more than 256 KiB, or 8 MiB
+//	            below bench/results
+//	binary      no file holds a zero byte, but for PNG charts below bench/results
 //	later       no notes about work left for later in the text
 //	path        no absolute path of somebody's machine, no module proxy by name
 //	module      the root go.mod has no replace and no toolchain line, and calls exactly

@@ -61,6 +61,12 @@ func TestText(t *testing.T) {
 	breaks(t, "size")("262145 bytes", "tools/x.txt", strings.Repeat("x", maxFileBytes+1))
 	breaks(t, "size")("801 lines", "tools/x/x_test.go", "package x\n"+strings.Repeat("\n", maxFileLines))
 	breaks(t, "binary")("zero byte", "tools/x", "a\x00b")
+	breaks(t, "binary")("zero byte", "bench/results/1/x.json", "a\x00b")
+	breaks(t, "binary")("zero byte", "bench/x.png", "a\x00b")
+	breaks(t, "size")("8388609 bytes", "bench/results/1/x.png", strings.Repeat("x", maxReportBytes+1))
+	if got := check(t, "bench/results/1/x.png", "a\x00b"+strings.Repeat("x", maxFileBytes)); len(got) > 0 {
+		t.Errorf("a chart of a report: %v", got)
+	}
 	breaks(t, "readme")("200 lines", "README.md", strings.Repeat("\n", 200))
 	f := breaks(t, "later")
 	f("x.sh:2", "tools/x.sh", "#\n# TO"+"DO later\n")

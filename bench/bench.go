@@ -54,6 +54,9 @@ func bench(ctx context.Context, opt options) (err error) {
 	runErr := r.all(ctx, rec)
 	rec.Seconds = seconds(time.Since(began).Round(time.Second))
 	rec.Cluster = startedBy(r.lines)
+	if runErr != nil {
+		rec.Skipped = append(rec.Skipped, "this report is not whole: "+runErr.Error())
+	}
 	if len(rec.Runs) == 0 {
 		return runErr
 	}

@@ -47,7 +47,7 @@
 // from /proc/PID/stat (ticks of 10 ms), memory and bytes written from /proc too, and
 // syncs and elections from the servers' own metrics; elsewhere than on Linux these
 // columns are empty. Bytes written by dnode include the zeros that a new log segment
-// is filled with before it is used, which weighs most in short and slow runs. The
+// is filled with before it is used, which weighs most in short runs. The
 // memory scenario is run in the first round only. All that was measured is in
 // results.json, one run per line, with the whole histogram of each.
 //

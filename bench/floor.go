@@ -96,17 +96,11 @@ func (r *runner) syncFloor(ctx context.Context, writers, size int, d time.Durati
 	for i := range files {
 		name := filepath.Join(r.data, fmt.Sprintf("floor%d", i))
 		defer os.Remove(name)
-		if err := os.WriteFile(name, make([]byte, floorFileBytes), 0o600); err != nil {
-			return nil, fmt.Errorf("cannot measure syncs: %w", err)
-		}
-		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		f, err := zeroFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("cannot measure syncs: %w", err)
 		}
 		defer f.Close()
-		if err := f.Sync(); err != nil {
-			return nil, fmt.Errorf("cannot measure syncs: %w", err)
-		}
 		files[i] = f
 	}
 	var wg sync.WaitGroup
@@ -136,6 +130,28 @@ func (r *runner) syncFloor(ctx context.Context, writers, size int, d time.Durati
 		return nil, fmt.Errorf("cannot measure syncs: %w", err)
 	}
 	return &all, nil
+}
+
+// zeroFile makes a file full of zeros. They are written page by page: Linux may
+// keep what came with one write as one large page, and then a sync of a few bytes
+// writes all of it.
+func zeroFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	page := make([]byte, 4<<10)
+	for n := 0; n < floorFileBytes && err == nil; n += len(page) {
+		_, err = f.Write(page)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // echoServer is the process that answers.

@@ -40,7 +40,8 @@ func millis(f figure) figure { return func(r *run) float64 { return f(r) / 1e3 }
 var barCharts = []barChart{
 	{chart{"throughput-put", "Puts per second"}, "puts/s", []string{"put"}, opsPerSec},
 	{chart{"throughput-get", "Gets per second"}, "gets/s", []string{"get", "lease", "stale"}, opsPerSec},
-	{chart{"throughput-other", "Operations per second: mixes, one hot key, scans, other clusters, one core"}, "op/s", []string{"mix", "hot", "scan", "nodes", "core"}, opsPerSec},
+	{chart{"throughput-mix", "Operations per second: 90 % gets and 10 % puts, one hot key, scans of 1,000 keys"}, "op/s", []string{"mix", "hot", "scan"}, opsPerSec},
+	{chart{"throughput-nodes", "Operations per second: clusters of one and five nodes, nodes on one core each"}, "op/s", []string{"nodes", "core"}, opsPerSec},
 	{chart{"latency-put", "Latency of puts, 99th percentile"}, "p99, ms", []string{"put"}, millis(p99)},
 	{chart{"latency-get", "Latency of gets, 99th percentile"}, "p99, ms", []string{"get", "lease", "stale"}, millis(p99)},
 	{chart{"latency-open", "Open loop: latency from when it was due, 99th percentile"}, "p99, ms", []string{"open"}, millis(p99)},
@@ -51,27 +52,29 @@ var barCharts = []barChart{
 func drawCharts(rec *record, dir string) ([]chart, error) {
 	t := newTable(rec)
 	var drawn []chart
-	keep := func(c chart, p *plot.Plot) error {
+	keep := func(c chart, p *plot.Plot, places int) error {
 		if p == nil {
 			return nil
 		}
 		drawn = append(drawn, c)
+		width := max(24, vg.Length(places)*2.2) * vg.Centimeter
 		for _, ext := range []string{"svg", "png"} {
-			if err := p.Save(24*vg.Centimeter, 12*vg.Centimeter, filepath.Join(dir, c.name+"."+ext)); err != nil {
+			if err := p.Save(width, 12*vg.Centimeter, filepath.Join(dir, c.name+"."+ext)); err != nil {
 				return fmt.Errorf("cannot draw %s: %w", c.name, err)
 			}
 		}
 		return nil
 	}
 	for i := range barCharts {
-		if err := keep(barCharts[i].chart, barCharts[i].draw(rec, t)); err != nil {
+		p, places := barCharts[i].draw(rec, t)
+		if err := keep(barCharts[i].chart, p, places); err != nil {
 			return nil, err
 		}
 	}
 	for i := range lineCharts {
 		p, err := lineCharts[i].draw(rec, t)
 		if err == nil {
-			err = keep(lineCharts[i].chart, p)
+			err = keep(lineCharts[i].chart, p, 0)
 		}
 		if err != nil {
 			return nil, err
@@ -80,8 +83,19 @@ func drawCharts(rec *record, dir string) ([]chart, error) {
 	return drawn, nil
 }
 
-// draw returns nil if there is nothing to show.
-func (b *barChart) draw(rec *record, t table) *plot.Plot {
+// labelOf writes a scenario's name in two lines: connections and clients below.
+func labelOf(name string) string {
+	words := strings.Split(name, "-")
+	first := len(words)
+	for first > 0 && strings.Trim(words[first-1], "0123456789") == "" {
+		first--
+	}
+	return strings.Join(words[:first], " ") + "\n" + strings.Join(words[first:], "/")
+}
+
+// draw returns the chart and its places on the x axis; nil if there is nothing
+// to show.
+func (b *barChart) draw(rec *record, t table) (*plot.Plot, int) {
 	var names []string
 	all := []series{{name: sysDnode}, {name: sysEtcd}}
 	shown := false
@@ -90,7 +104,7 @@ func (b *barChart) draw(rec *record, t table) *plot.Plot {
 			if s.Group != g {
 				continue
 			}
-			label := strings.ReplaceAll(s.Name, "-", " ")
+			label := labelOf(s.Name)
 			if r := t.get(s.Name, sysDnode).against(t.get(s.Name, sysEtcd), b.figure); r.n > 0 {
 				label += "\n" + digits(r.median) + "×"
 			}
@@ -103,16 +117,16 @@ func (b *barChart) draw(rec *record, t table) *plot.Plot {
 		}
 	}
 	if !shown {
-		return nil
+		return nil, 0
 	}
 	p := newPlot(b.title, b.unit)
 	p.NominalX(names...)
-	p.X.Tick.Label.Font.Size = vg.Points(8)
+	p.X.Tick.Label.Font.Size, p.X.Padding = vg.Points(8), vg.Points(4)
 	p.Add(plotter.NewGrid(), &bars{series: all})
 	for i := range all {
 		p.Legend.Add(all[i].name, swatch{systemColors[all[i].name]})
 	}
-	return p
+	return p, len(names)
 }
 
 func newPlot(title, unit string) *plot.Plot {

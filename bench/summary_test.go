@@ -129,4 +129,6 @@ func TestNumbers(t *testing.T) {
 	f(grouped(1234567), "1,234,567")
 	f(short(1234567), "1.23 M")
 	f(tickText(50_000), "50 k")
+	f(labelOf("nodes5-put-100-1000"), "nodes5 put\n100/1000")
+	f(labelOf("memory-1m"), "memory 1m\n")
 }

@@ -16,6 +16,10 @@
 // does, and counts latency from the time an operation was due; the lateness of
 // the generator's own timer, some 0.1 ms, is included.
 //
+// A Mix puts and gets in a given share and counts the two apart; a Scan reads many
+// keys in order; both, like a Get, write all keys first unless told that they are
+// there.
+//
 // Nothing is hidden: an operation that fails is counted, by its kind, writes of
 // unknown outcome apart; operations per second count what succeeded, up to the
 // end of the last operation, stragglers included; and Result.InFlight says how

@@ -21,7 +21,7 @@ type step struct {
 // bench builds, measures and reports. Whatever was measured before a failure
 // or Ctrl-C is reported too.
 func bench(ctx context.Context, opt options) (err error) {
-	began := time.Now()
+	began, before := time.Now(), loadAverages()
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find this program: %w", err)
@@ -51,6 +51,7 @@ func bench(ctx context.Context, opt options) (err error) {
 			KeySize: opt.load.keySize, ValueSize: opt.load.valueSize, Keys: opt.load.keys,
 		},
 	}
+	rec.Machine.Load = before
 	runErr := r.all(ctx, rec)
 	rec.Seconds = seconds(time.Since(began).Round(time.Second))
 	rec.Cluster = startedBy(r.lines)

@@ -51,6 +51,10 @@
 // memory scenario is run in the first round only. All that was measured is in
 // results.json, one run per line, with the whole histogram of each.
 //
+// Other programs on the same cores do not hit both alike: what sleeps and wakes more
+// often loses more. So each run notes how many cores all else has used, and a report
+// made on a machine that was not quiet says so at its head.
+//
 // The echo that throughput is held against answers dnode's own frames of a get, each
 // checked and answered with its own id and checksum, over one connection with 1,000
 // in flight; it looks nothing up. "floor" for one client is p50 divided by: for a put
@@ -79,7 +83,8 @@
 //
 // 2026-11-24. etcd's client is used from one goroutine per place in flight and
 // without deadlines, as etcd's own tool does. A goroutine and a deadline per
-// operation are more natural in Go and made etcd look slower.
+// operation are more natural in Go and took 5 to 9 % more of the load's CPU time,
+// which etcd would have been charged with.
 //
 // 2026-11-24. The load has one process per run, this program again, since a load
 // inside the harness would share its heap and its scheduler with it.

@@ -60,6 +60,15 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+func TestParseBusy(t *testing.T) {
+	if got := parseBusy("cpu  100 20 30 9999 8888 4 5 6 50 0\ncpu0 1 2 3 4 5 6 7 8\n"); got != 1650*time.Millisecond {
+		t.Error(got)
+	}
+	if got := parseBusy("intr 1 2 3 4 5 6 7 8 9"); got != 0 {
+		t.Error(got)
+	}
+}
+
 // This process is one that can be looked at, where /proc is.
 func TestUsageOfSelf(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {

@@ -77,6 +77,9 @@ func orNone(s string) string {
 }
 
 func (p *page) targets(rec *record) {
+	if d := disturbed(rec); d != "" {
+		p.line("**The machine was not quiet**: %s.\n", d)
+	}
 	p.line("## What has to be reached\n")
 	p.head("row", "etcd", "dnode", "ratio", "must", "aim", "")
 	for _, v := range judge(rec) {
@@ -117,7 +120,7 @@ func rangeText(s spread, text func(float64) string) string {
 	switch {
 	case s.n == 0:
 		return ""
-	case s.n == 1:
+	case s.n == 1 || text(s.least) == text(s.most):
 		return text(s.median)
 	default:
 		return fmt.Sprintf("%s (%s–%s)", text(s.median), text(s.least), text(s.most))
@@ -245,7 +248,7 @@ func (p *page) parts(rec *record, t table) {
 // processes shows the CPU time of each process.
 func (p *page) processes(rec *record, t table) {
 	p.line("## CPU time per operation and process, µs\n")
-	p.head("scenario", "system", "leader", "followers", "load")
+	p.head("scenario", "system", "leader", "followers", "load", "cores used by all else")
 	for _, s := range rec.Plan {
 		for _, system := range []string{sysDnode, sysEtcd} {
 			c := t.get(s.Name, system)
@@ -256,10 +259,29 @@ func (p *page) processes(rec *record, t table) {
 			for i := 1; i < s.Nodes; i++ {
 				followers = append(followers, digits(c.over(nodeCPU(i)).median))
 			}
-			p.row(s.Name, system, digits(c.over(nodeCPU(0)).median), strings.Join(followers, ", "), digits(c.over(clientCPU).median))
+			p.row(s.Name, system, digits(c.over(nodeCPU(0)).median), strings.Join(followers, ", "), digits(c.over(clientCPU).median),
+				rangeText(c.over(otherCores), digits))
 		}
 	}
 	p.line("")
+}
+
+// quiet is how many cores all else may use before a run counts as disturbed.
+const quiet = 0.25
+
+// disturbed says how many runs had to share the machine, empty if none.
+func disturbed(rec *record) string {
+	n, most := 0, 0.0
+	for i := range rec.Runs {
+		if o := rec.Runs[i].OtherCores; o > quiet {
+			n, most = n+1, max(most, o)
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("in %d of %d runs other programs, the kernel or the host took more than %g cores (at most %s of %d): repeat it on a quiet machine",
+		n, len(rec.Runs), quiet, digits(most), rec.Machine.Cores)
 }
 
 // crossLimit is how far our load and etcd's own tool may be apart.
@@ -325,8 +347,7 @@ func (p *page) floors(rec *record) {
 
 // troubles lists what did not run or failed.
 func (p *page) troubles(rec *record, t table) {
-	var all []string
-	all = append(all, rec.Skipped...)
+	all := slices.Clone(rec.Skipped)
 	for _, s := range rec.Plan {
 		for _, system := range []string{sysDnode, sysEtcd, sysTool} {
 			c := t.get(s.Name, system)

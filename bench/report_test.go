@@ -67,7 +67,10 @@ func sampleRuns(s *planned, round int) []run {
 			r.Gets.Record(time.Millisecond)
 		}
 		if system != sysTool {
-			r.ClientCPUSeconds = rate * 8 * 5e-6
+			r.ClientCPUSeconds, r.OtherCores = rate*8*5e-6, 0.05
+			if s.Op == load.Mix && round == 2 {
+				r.OtherCores = 1.25
+			}
 			for n := range s.Nodes {
 				r.Servers = append(r.Servers, serverUse{
 					CPUSeconds: rate * 8 * 1e-6 * float64(3-n), ResidentKiB: int64(102400 + 1024*n), WrittenBytes: int64(rate * 8 * 1024), Syncs: rate,

@@ -71,17 +71,13 @@ type run struct {
 	Puts     *load.Histogram `json:"puts,omitempty"` // parts of a mix
 	Gets     *load.Histogram `json:"gets,omitempty"`
 
-	ClientCPUSeconds float64      `json:"client_cpu_s"`
-	Servers          []serverUse  `json:"servers"` // the leader first
-	Elections        float64      `json:"elections"`
-	PeakOpsPerSec    float64      `json:"peak_ops_per_s,omitempty"` // that an open loop was set by
-	Extra            []extraValue `json:"extra,omitempty"`
-}
-
-// extraValue is a figure that only some runs have.
-type extraValue struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
+	ClientCPUSeconds float64     `json:"client_cpu_s"`
+	Servers          []serverUse `json:"servers"` // the leader first
+	Elections        float64     `json:"elections"`
+	// OtherCores is how many cores all other programs used meanwhile, the kernel's
+	// own work and what the host of a virtual machine took away included.
+	OtherCores    float64 `json:"other_cores"`
+	PeakOpsPerSec float64 `json:"peak_ops_per_s,omitempty"` // that an open loop was set by
 }
 
 // serverUse is what one node used while it was measured. Zero: not to be had.

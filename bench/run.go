@@ -107,12 +107,17 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 	}
 	var used []usage
 	var counted []samples
+	var busy, own time.Duration
+	var begun time.Time
 	m, err := r.work(ctx, o, func() (err error) {
 		counted, err = c.counted(ctx)
+		begun, busy, own = time.Now(), busyCPU(), ownCPU()
 		used = c.used() // last, so that the scrape does not count
 		return err
 	})
 	after := c.used() // first, for the same reason
+	took := time.Since(begun)
+	busy, own = busyCPU()-busy, ownCPU()-own
 	if err != nil {
 		return err
 	}
@@ -124,14 +129,17 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 	if counted == nil {
 		return errors.New("the load ended before its warm-up did")
 	}
+	own += m.ClientCPU
 	for i := range c.members {
 		i := (c.leader + i) % len(c.members)
 		out.Servers = append(out.Servers, serverUse{
 			CPUSeconds: seconds(after[i].CPU - used[i].CPU), ResidentKiB: after[i].ResidentKiB, PeakKiB: after[i].PeakKiB,
 			WrittenBytes: after[i].WrittenBytes - used[i].WrittenBytes, Syncs: grown(counted[i], last[i], syncCounters),
 		})
+		own += after[i].CPU - used[i].CPU
 		out.Elections = max(out.Elections, grown(counted[i], last[i], electionCounters))
 	}
+	out.OtherCores = max(0, seconds(busy-own)/seconds(took))
 	return nil
 }
 

@@ -90,6 +90,8 @@ func residentMiB(r *run) float64 {
 	return largest(r, func(s *serverUse) int64 { return s.ResidentKiB }) / 1024
 }
 
+func otherCores(r *run) float64 { return r.OtherCores }
+
 // nodeCPU is the CPU time per operation of one node; the leader is node 0.
 func nodeCPU(node int) figure {
 	return func(r *run) float64 {

@@ -27,6 +27,9 @@ func printTable(out io.Writer, rec *record) {
 		}
 	}
 	w.Flush()
+	if d := disturbed(rec); d != "" {
+		fmt.Fprintf(out, "\nThe machine was not quiet: %s.\n", d)
+	}
 }
 
 // rate writes the throughput of a cell, or that it failed.

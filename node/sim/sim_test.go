@@ -254,3 +254,33 @@ func TestFounding(t *testing.T) {
 		t.Errorf("in no seed: %v", FoundingReplaced)
 	}
 }
+
+// What had come to a node that stands still when the faults end comes to it then, and
+// not when its pause would have ended.
+func TestStoppedNodeGoesOn(t *testing.T) {
+	for _, kind := range []FaultKind{FaultPause, FaultSuspend} {
+		o := powerLoss(2)
+		o.Replay, o.Faults = true, []Fault{{At: 3 * second, Kind: kind, Node: 1, Nanos: 60 * second}}
+		c := New(o)
+		for _, n := range c.nodes {
+			n.start()
+		}
+		c.load.begin()
+		c.replay()
+		c.until(o.LoadNanos)
+		c.calm()
+		late := 0
+		for _, k := range c.events.keys {
+			if !c.events.slots[k.slot].late {
+				continue
+			}
+			late++
+			if k.at > c.now+millisecond {
+				t.Fatalf("an event comes %d ms after the faults have ended", (k.at-c.now)/millisecond)
+			}
+		}
+		if late == 0 || c.err != nil {
+			t.Errorf("%d events were put off: %v", late, c.err)
+		}
+	}
+}

@@ -29,13 +29,16 @@ func TestSiege(t *testing.T) {
 	calm := honest(t, clients, min(d, 10*time.Second))
 	stop := flood{Addr: v.client, Peer: v.peer, Kind: "siege", InFlight: slow}.start(t)
 	defer stop()
+	first := v.health().Answered
 	eventually(t, "the siege to be laid", func() error {
-		if h := v.health(); h.Files < slow {
-			return fmt.Errorf("%d files are open", h.Files)
+		h := v.health()
+		more := h.Answered - first
+		first = h.Answered
+		if h.Files < slow || more == 0 {
+			return fmt.Errorf("%d files are open, and %d more requests were answered", h.Files, more)
 		}
 		return nil
 	})
-	first := v.health().Answered
 	busy := honest(t, clients, d)
 	during := v.health()
 	stop()

@@ -99,7 +99,7 @@ var electionMutants = []mutant{
 		edits: []edit{{raftGo, `r.restarted, r.silentTicks = true, cfg.ElectionTicks`, `r.restarted, r.silentTicks = false, 0`}},
 	},
 	{
-		name: "abstention-ignored", class: "own", by: "raft", breaks: "a node whose vote slots are damaged votes",
+		name: "abstention-ignored", class: "own", by: "raft", breaks: "a node that may have forgotten a vote votes",
 		edits: []edit{{electionGo, `!r.silent() && !r.abstain && !r.diskStalled()`, `!r.silent() && !r.diskStalled()`}},
 	},
 	{

@@ -49,6 +49,7 @@ type Client struct {
 	heldBytes  int      // the requests of those
 	finished   callList // ended, to be told when the lock is given back
 	closing    []net.Conn
+	eager      *conn // has something to be written by who gives the lock back
 	sweepTimer *time.Timer
 	sweepArmed bool
 }
@@ -137,8 +138,13 @@ func (c *Client) Close() error {
 func (c *Client) now() int64 { return int64(time.Since(c.start)) }
 
 // unlock gives the lock back, then tells the callers whose calls have ended
-// and closes connections. Whoever ends a call must unlock this way.
+// and closes connections. Before that it writes what must not wait for the
+// writer. Whoever sends or ends a call must unlock this way.
 func (c *Client) unlock() {
+	for k := c.eager; k != nil; k = c.eager {
+		c.eager = nil
+		k.flush()
+	}
 	q := c.finished.take()
 	closing := c.closing
 	c.closing = nil

@@ -10,13 +10,14 @@ import (
 	"github.com/dnode-engine/dnode/wire"
 )
 
-// conn is one open connection. Two goroutines serve it: one writes all that is
-// pending at once, one reads and matches answers to calls. The fields are
-// guarded by Client.mu, apart from net, session and the read buffer.
+// conn is one open connection. One goroutine reads and matches answers to calls.
+// What is pending is written at once, by one at a time: see write.go. The fields
+// are guarded by Client.mu, apart from net, socket, session and the read buffer.
 type conn struct {
 	client *Client
 	node   *node
 	net    net.Conn
+	socket *socket // of net, which can be written to without waiting; may be nil
 
 	// of the reader
 	session wire.Session
@@ -34,10 +35,11 @@ type conn struct {
 	inFlight int
 	bytes    int // of the requests in flight, frame headers included
 
-	pending  []byte // frames not yet taken by the writer
-	spare    []byte // the writer's other buffer
+	pending  []byte // frames not yet taken by who writes
+	spare    []byte // the other buffer
 	appended uint64 // stream offset of the end of pending
 	taken    uint64 // stream offset up to which bytes may have reached the node
+	writing  bool   // somebody writes
 	wake     chan struct{}
 	idle     bool // the writer waits for wake
 	corked   bool // the reader is between a batch of answers and its end
@@ -71,7 +73,7 @@ const pingBytes = wire.FrameHeaderBytes
 
 func newConn(c *Client, n *node, nc net.Conn) *conn {
 	return &conn{
-		client: c, node: n, net: nc,
+		client: c, node: n, net: nc, socket: newSocket(nc),
 		session: wire.NewSession(wire.SessionConfig{Side: wire.ClientSide}, c.now()),
 		buf:     make([]byte, readBytes),
 		wake:    make(chan struct{}, 1),
@@ -176,7 +178,7 @@ func (k *conn) fill() error {
 		copy(grown, k.buf[:k.to])
 		k.buf = grown
 	}
-	n, err := k.net.Read(k.buf[k.to:])
+	n, err := k.read(k.buf[k.to:])
 	k.to += n
 	if n > 0 {
 		return nil // an error will come again
@@ -188,6 +190,13 @@ func (k *conn) fill() error {
 		return io.ErrNoProgress
 	}
 	return fmt.Errorf("connection lost: %w", err)
+}
+
+func (k *conn) read(b []byte) (int, error) {
+	if k.socket != nil {
+		return k.socket.read(b)
+	}
+	return k.net.Read(b)
 }
 
 // readLoop matches answers to calls until the connection ends. All frames of
@@ -211,8 +220,8 @@ func (k *conn) readLoop() {
 		c.unlock() // completions may append more
 		c.mu.Lock()
 		k.corked = false
-		k.signal()
-		c.mu.Unlock()
+		k.flush()
+		c.unlock()
 	}
 }
 
@@ -320,7 +329,7 @@ func (k *conn) send(q *call, size int) {
 	q.phase, q.slot = phaseSent, number
 	k.pending = wire.AppendFrame(k.pending, q.frame, uint64(generation)<<32|uint64(number), q.body)
 	if !k.corked {
-		k.signal()
+		k.arrange()
 	}
 }
 
@@ -335,51 +344,6 @@ func (k *conn) release(number uint32) {
 	if k.inFlight == 0 {
 		k.pinged = false
 	}
-}
-
-// signal wakes the writer if there is something for it to do.
-func (k *conn) signal() {
-	if k.idle && (len(k.pending) > 0 || k.dead) {
-		k.idle = false
-		k.wake <- struct{}{} // has room: only an idle writer is woken, once
-	}
-}
-
-// writeLoop writes all that is pending, at once, for as long as the connection
-// lives. While it writes, callers append to the other buffer.
-func (k *conn) writeLoop() {
-	c := k.client
-	c.mu.Lock()
-	for !k.dead {
-		if len(k.pending) == 0 {
-			k.idle = true
-			c.mu.Unlock()
-			<-k.wake
-			c.mu.Lock()
-			continue
-		}
-		out := k.pending
-		k.pending = k.spare
-		k.spare = nil
-		k.taken += uint64(len(out))
-		c.mu.Unlock()
-		n, err := k.net.Write(out)
-		c.mu.Lock()
-		k.spare = keepBuffer(out)
-		if err != nil && !k.dead {
-			k.taken -= uint64(len(out) - n) // never left this process
-			c.lost(k, fmt.Errorf("connection lost: %w", err))
-		}
-	}
-	c.unlock()
-}
-
-// keepBuffer returns the buffer for reuse unless a burst made it large.
-func keepBuffer(b []byte) []byte {
-	if cap(b) > 1<<20 {
-		return nil
-	}
-	return b[:0]
 }
 
 // violation is an answer that breaks the protocol.

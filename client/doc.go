@@ -7,11 +7,12 @@
 //	it, err := c.Get(ctx, "greeting")
 //
 // A Client is shared by all goroutines of a program. It holds one connection
-// per node. Requests from all callers are appended to one buffer, which a
-// writer goroutine sends whenever it is free; so the more is going on, the
-// fewer system calls a request costs, and no timer delays the first. A reader
-// goroutine matches answers, which may come in any order, to calls. A waiting
-// caller is woken once, however often its request had to be sent.
+// per node. Requests from all callers are appended to one buffer, which is sent
+// whole whenever nobody is sending; so the more is going on, the fewer system
+// calls a request costs, and no timer delays the first. A caller that is alone
+// sends its request itself. A reader goroutine matches answers, which may come
+// in any order, to calls, and sends what completions have begun meanwhile. A
+// waiting caller is woken once, however often its request had to be sent.
 //
 // # Bounds
 //
@@ -110,4 +111,16 @@
 //
 // 2026-11-23. A stale read without an endpoint stays with one node until that
 // fails: rotating would make a caller's reads jump back in time.
+//
+// 2026-11-24. The reader writes what completions begin, and a caller that is
+// alone writes its own request, so far as the socket takes it without waiting;
+// the writer goroutine has the rest. Only for a *net.TCPConn: who wraps one, for
+// TLS say, must see all that is written. Rejected: to write so that it may wait,
+// since a node may wait likewise until we read.
+//
+// 2026-11-24. On Linux a socket is read and written by system calls that the
+// scheduler is not told of. Being told, it wakes its monitor thread at the first
+// one after each idle moment. Such a call must not wait, hence MSG_DONTWAIT,
+// whatever has been done to the socket. Both together: 5.0 → 1.0 context
+// switches and 67 → 24 µs of CPU for a put at 1 in flight, 42 → 14 µs for a get.
 package client

@@ -92,7 +92,9 @@ func (r *runner) plan(round int) []step {
 			continue
 		}
 		systems := []string{sysDnode}
-		if r.bins.etcd != "" && !s.onlyOurs {
+		if s.group == embeddedGroup {
+			systems = inTurn(round)
+		} else if r.bins.etcd != "" && !s.onlyOurs {
 			systems = append(systems, sysEtcd)
 			if round%2 == 0 {
 				systems[0], systems[1] = systems[1], systems[0]

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,6 +29,15 @@ type binaries struct {
 	dnode string
 	etcd  string
 	tool  string
+	// engines are the programs of the embedded scenarios, by system. One that
+	// cannot be built is reported, the others are measured.
+	engines map[string]built
+}
+
+// built is a program or why there is none.
+type built struct {
+	path string
+	err  error
 }
 
 // buildAll builds what no flag has named. say tells what takes long.
@@ -70,7 +80,15 @@ func buildAll(ctx context.Context, opt *options, say func(format string, args ..
 			return b, err
 		}
 	}
-	return b, nil
+	if slices.ContainsFunc(opt.scenarios, func(s scenario) bool { return s.group == embeddedGroup }) {
+		b.engines = map[string]built{}
+		for _, e := range engines {
+			say("building %s with the program that embeds it\n", e.system)
+			path := filepath.Join(dir, "embedded-"+e.system)
+			b.engines[e.system] = built{path, goBuild(ctx, ".", path, "./embedded/"+e.pkg)}
+		}
+	}
+	return b, ctx.Err()
 }
 
 // fromModule builds a published program, unless it was built before.

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/dnode-engine/dnode/bench/embedded"
 )
 
 // The systems of a report. The tool is etcd under its own benchmark tool.
@@ -60,7 +61,7 @@ func startCluster(ctx context.Context, g *group, plan clusterPlan) (*cluster, er
 	if err := os.MkdirAll(plan.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the data folder: %w", err)
 	}
-	addrs, err := freeAddrs(3 * plan.nodes)
+	addrs, err := embedded.FreeAddrs(3 * plan.nodes)
 	if err != nil {
 		return nil, err
 	}
@@ -92,20 +93,6 @@ func startCluster(ctx context.Context, g *group, plan clusterPlan) (*cluster, er
 func canConfine() bool {
 	_, err := exec.LookPath("taskset")
 	return err == nil && runtime.GOOS == "linux"
-}
-
-// freeAddrs returns n loopback addresses that nobody listens on.
-func freeAddrs(n int) ([]string, error) {
-	addrs := make([]string, n)
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("cannot find a free port: %w", err)
-		}
-		defer l.Close() // all are held until the last is found
-		addrs[i] = l.Addr().String()
-	}
-	return addrs, nil
 }
 
 // command is how a node is started. Everything that is not an address, a name

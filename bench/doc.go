@@ -4,6 +4,7 @@
 //	go -C bench run . -quick              the rows that matter most: about ten minutes
 //	go -C bench run . -only put,get-1-1   some scenarios, by name or by group
 //	go -C bench run . -etcd none -only put-100-1000 -rounds 3     dnode alone
+//	go -C bench run . -quick -only embedded     Raft libraries, each embedded in one process: five minutes
 //	go -C bench run . -list               the scenarios
 //	go -C bench run . -out results/2026-11-24                     a report to keep
 //
@@ -65,6 +66,15 @@
 // out a warm-up and cannot be told a time, so it is run twice, a short time to learn
 // how much it does and then for as long as ours.
 //
+// # Embedded
+//
+// The scenarios embedded-1, -100 and -1000 compare dnode with other Raft libraries
+// as a program would embed them: etcd's, HashiCorp's and dragonboat, with three
+// nodes and the load in one process. Package embedded says how and what is alike.
+// In each round they are run one after the other, each round beginning with another
+// one; here bytes and CPU time are those of the whole process. A library that cannot
+// be built or started is reported with the reason.
+//
 // # When it stops
 //
 // Ctrl-C stops all that was started and reports what was measured so far. Started
@@ -91,6 +101,13 @@
 //
 // 2026-11-24. The gnet echo parses frames. One that copies bytes in bulk does 14
 // million messages a second on two cores and says nothing about a protocol.
+//
+// 2026-11-24. Each Raft library is embedded in a program of its own, built when it
+// is asked for. In one program with the harness, a library that does not compile
+// here would take all others with it, and each heap would hold all of them.
+//
+// 2026-11-24. The embedded scenarios are not part of plain -quick: they take five
+// minutes of its ten.
 //
 // 2026-11-24. gonum.org/v1/plot for charts: it draws SVG and PNG, error bars and
 // logarithmic axes. Bars on a logarithmic axis are ours.

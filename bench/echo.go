@@ -11,6 +11,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
+	"github.com/dnode-engine/dnode/bench/embedded"
 	"github.com/dnode-engine/dnode/wire"
 )
 
@@ -31,7 +32,7 @@ func echoMain(in io.Reader, out io.Writer) error {
 	}
 	defer l.Close()
 	go acceptPlain(l, f)
-	addrs, err := freeAddrs(1)
+	addrs, err := embedded.FreeAddrs(1)
 	if err != nil {
 		return err
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/dnode-engine/dnode/bench/embedded"
 	"github.com/dnode-engine/dnode/client"
 	"github.com/dnode-engine/dnode/client/load"
 )
@@ -26,28 +26,21 @@ const (
 
 // etcdConn starts operations on etcd's own client, each on a goroutine: that
 // client has no other way. As in etcd's own tool the goroutine stays with its
-// place in flight, so that its stack grows once.
+// place in flight.
 type etcdConn struct {
+	embedded.Blocking
 	c    *clientv3.Client
 	ctx  context.Context // of all operations: ends with the run
 	end  context.CancelFunc
 	read []clientv3.OpOption
-
-	mu    sync.Mutex
-	lanes map[*load.Operation]*etcdLane
-}
-
-// etcdLane is the goroutine of one place in flight.
-type etcdLane struct {
-	busy  bool // the goroutine runs
-	again bool // and has another operation to do
 }
 
 // openEtcd opens one connection. Writes and linearizable reads go to the
 // leader, as dnode's client has it; stale reads are spread over all nodes.
 func openEtcd(o *order, i int) (load.Conn, error) {
 	endpoint := o.Endpoints[0]
-	k := &etcdConn{lanes: map[*load.Operation]*etcdLane{}}
+	k := &etcdConn{}
+	k.Do = k.do
 	ctx, cancel := context.WithCancel(context.Background())
 	timer := time.AfterFunc(runLimit, cancel) // no deadline: that would go along with each request
 	k.ctx, k.end = ctx, func() { timer.Stop(); cancel() }
@@ -69,38 +62,6 @@ func openEtcd(o *order, i int) (load.Conn, error) {
 		return nil, fmt.Errorf("cannot reach etcd: %w", err)
 	}
 	return k, nil
-}
-
-// Start implements load.Conn.
-func (k *etcdConn) Start(o *load.Operation) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	lane := k.lanes[o]
-	if lane == nil {
-		lane = &etcdLane{}
-		k.lanes[o] = lane
-	}
-	if lane.busy { // it is in Done, which has led here
-		lane.again = true
-		return nil
-	}
-	lane.busy = true
-	go k.carryOut(o, lane)
-	return nil
-}
-
-// carryOut does one operation after the other, until there is none at hand.
-func (k *etcdConn) carryOut(o *load.Operation, lane *etcdLane) {
-	for {
-		o.Done(k.do(o))
-		k.mu.Lock()
-		lane.busy, lane.again = lane.again, false
-		on := lane.busy
-		k.mu.Unlock()
-		if !on {
-			return
-		}
-	}
 }
 
 // Close implements load.Conn.

@@ -48,6 +48,7 @@ const usageHead = `Measures dnode against etcd on this machine and writes a repo
   go -C bench run .                      everything: hours
   go -C bench run . -quick               the rows that matter most: about ten minutes
   go -C bench run . -only put,get-1-1    some scenarios, by name or by group
+  go -C bench run . -quick -only embedded    Raft libraries in one process each: five minutes
   go -C bench run . -list                the scenarios
 
 It builds dnode from this tree and etcd from its modules, starts the nodes of one
@@ -127,6 +128,9 @@ func (opt *options) check(etcd, only string) error {
 	var err error
 	if opt.scenarios, err = choose(only, opt.quick); err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(opt.scenarios, func(s scenario) bool { return s.group != embeddedGroup }) {
+		opt.etcd = "" // nobody asks for it
 	}
 	if opt.out == "" {
 		opt.out = filepath.Join("out", time.Now().Format("2006-01-02-150405"))

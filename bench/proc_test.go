@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dnode-engine/dnode/bench/embedded"
 )
 
 // TestMain makes this test binary the programs that the tests start: a worker
@@ -22,6 +24,8 @@ func TestMain(m *testing.M) {
 			os.Exit(ended(workerMain(os.Stdin, os.Stdout)))
 		case echoCommand:
 			os.Exit(ended(echoMain(os.Stdin, os.Stdout)))
+		case libraryCommand:
+			embedded.Main(startNothing)
 		case "serve": // as dnode is started
 			if os.Getenv("BENCH_TEST_SERVE") == "exit" {
 				os.Exit(3)
@@ -111,7 +115,7 @@ func TestWorkerIsNotLeftBehind(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	addrs, err := freeAddrs(1)
+	addrs, err := embedded.FreeAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}

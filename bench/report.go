@@ -35,7 +35,11 @@ func reportText(rec *record, charts []chart) string {
 		p.line("![%s](%s.svg)\n", c.title, c.name)
 	}
 	for _, g := range groups(rec) {
-		p.group(rec, t, g)
+		if g == embeddedGroup {
+			p.libraries(rec, t)
+		} else {
+			p.group(rec, t, g)
+		}
 	}
 	p.parts(rec, t)
 	p.processes(rec, t)
@@ -175,21 +179,32 @@ func cells(rec *record, t table, s *planned, c *cell) []string {
 		}
 		return ""
 	}
-	flight := digits(c.over(inFlight).median)
-	if s.Open {
-		flight = "open loop"
-	} else if off := c.over(inFlight).median / float64(s.Clients); off < 0.9 || off > 1.1 {
-		flight = "**" + flight + "**"
-	}
-	errs := fmt.Sprint(c.errors())
-	if c.errors() > 0 {
-		errs = "**" + errs + "**"
-	}
 	return []string{
 		name, c.system, rangeText(c.over(opsPerSec), grouped), toEtcd, latency(p50), latency(p90),
-		rangeText(c.over(p99), duration), latency(p999), duration(c.most(func(r *run) float64 { return r.Load.MaxUs })), flight, errs,
+		rangeText(c.over(p99), duration), latency(p999), duration(c.most(func(r *run) float64 { return r.Load.MaxUs })), flightText(s, c), errorsText(c),
 		used(serverCPU), used(clientCPU), used(residentMiB), used(writtenKiB), used(syncsPerOp), fmt.Sprintf("%.0f", c.most(elections)), floor,
 	}
+}
+
+// flightText is how many operations were in flight, marked if it is not what
+// the scenario says.
+func flightText(s *planned, c *cell) string {
+	flight := digits(c.over(inFlight).median)
+	if s.Open {
+		return "open loop"
+	}
+	if off := c.over(inFlight).median / float64(s.Clients); off < 0.9 || off > 1.1 {
+		flight = "**" + flight + "**"
+	}
+	return flight
+}
+
+// errorsText is how many operations failed, marked if any did.
+func errorsText(c *cell) string {
+	if n := c.errors(); n > 0 {
+		return fmt.Sprintf("**%d**", n)
+	}
+	return "0"
 }
 
 // floorText is a dnode cell against its floor, empty where none fits.
@@ -245,11 +260,18 @@ func (p *page) parts(rec *record, t table) {
 	}
 }
 
-// processes shows the CPU time of each process.
+// processes shows the CPU time of each process. An embedded library has only one.
 func (p *page) processes(rec *record, t table) {
-	p.line("## CPU time per operation and process, µs\n")
-	p.head("scenario", "system", "leader", "followers", "load", "cores used by all else")
+	titled := false
 	for _, s := range rec.Plan {
+		if s.Group == embeddedGroup {
+			continue
+		}
+		if !titled {
+			titled = true
+			p.line("## CPU time per operation and process, µs\n")
+			p.head("scenario", "system", "leader", "followers", "load", "cores used by all else")
+		}
 		for _, system := range []string{sysDnode, sysEtcd} {
 			c := t.get(s.Name, system)
 			if len(c.runs) == 0 {
@@ -263,7 +285,9 @@ func (p *page) processes(rec *record, t table) {
 				rangeText(c.over(otherCores), digits))
 		}
 	}
-	p.line("")
+	if titled {
+		p.line("")
+	}
 }
 
 // quiet is how many cores all else may use before a run counts as disturbed.
@@ -349,7 +373,7 @@ func (p *page) floors(rec *record) {
 func (p *page) troubles(rec *record, t table) {
 	all := slices.Clone(rec.Skipped)
 	for _, s := range rec.Plan {
-		for _, system := range []string{sysDnode, sysEtcd, sysTool} {
+		for _, system := range append(systemsOf(s.Group), sysTool) {
 			c := t.get(s.Name, system)
 			for _, f := range c.failures {
 				all = append(all, fmt.Sprintf("%s on %s, %s", s.Name, system, strings.ReplaceAll(f, "\n", " ")))

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ func sample() *record {
 		Skipped:  []string{"core-put-1-1: nodes can be confined to a core on Linux with taskset only"},
 		Cluster:  []startLines{{sysDnode, []string{"dnode serve --name n1"}}},
 	}
-	for _, name := range []string{"put-1-1", "put-100-1000", "get-1-1", "lease-1-1", "mix-10-100", "sweep-put-1", "sweep-put-4"} {
+	for _, name := range []string{"put-1-1", "put-100-1000", "get-1-1", "lease-1-1", "mix-10-100", "sweep-put-1", "sweep-put-4", "embedded-100"} {
 		chosen, err := choose(name, false)
 		if err != nil {
 			panic(err)
@@ -46,8 +48,34 @@ func sample() *record {
 	return rec
 }
 
+// sampleLibraries are the runs of one embedded scenario: each library does half
+// of what the one before it does, and the last does not build.
+func sampleLibraries(s *planned, round int) []run {
+	var all []run
+	rate := 80_000 / float64(round)
+	for _, system := range inTurn(round) {
+		at := float64(slices.Index(systemsOf(embeddedGroup), system))
+		rate := rate / math.Pow(2, at)
+		mean := float64(s.Clients) / rate * 1e6
+		r := run{Scenario: s.Name, System: system, Round: round, Load: load.Result{
+			OpsPerSec: rate, AvgUs: mean, P50Us: mean, P90Us: 2 * mean, P99Us: 3 * mean, P999Us: 4 * mean, MaxUs: 5 * mean, Ops: int64(8 * rate),
+		}}
+		ops := uint64(8 * rate)
+		r.Servers = []serverUse{{CPUSeconds: 16, ResidentKiB: 51200, WrittenBytes: int64(ops * 2048)}}
+		r.Embedded = &embeddedUse{What: "parts of " + system, Allocs: ops * uint64(1+at), AllocBytes: ops * 1000 * uint64(1+at)}
+		if system == "dragonboat" {
+			r = run{Scenario: s.Name, System: system, Round: round, Failed: "cannot go build: no such module"}
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 // sampleRuns are the runs of one scenario: dnode does ten times as much as etcd.
 func sampleRuns(s *planned, round int) []run {
+	if s.Group == embeddedGroup {
+		return sampleLibraries(s, round)
+	}
 	var all []run
 	for _, system := range []string{sysDnode, sysEtcd, sysTool} {
 		rate := 1000 * float64(s.Clients) / float64(round)

@@ -71,9 +71,10 @@ type run struct {
 	Puts     *load.Histogram `json:"puts,omitempty"` // parts of a mix
 	Gets     *load.Histogram `json:"gets,omitempty"`
 
-	ClientCPUSeconds float64     `json:"client_cpu_s"`
-	Servers          []serverUse `json:"servers"` // the leader first
-	Elections        float64     `json:"elections"`
+	ClientCPUSeconds float64      `json:"client_cpu_s"`
+	Servers          []serverUse  `json:"servers"`            // the leader first; embedded: the whole process
+	Embedded         *embeddedUse `json:"embedded,omitempty"` // of embedded scenarios
+	Elections        float64      `json:"elections"`
 	// OtherCores is how many cores all other programs used meanwhile, the kernel's
 	// own work and what the host of a virtual machine took away included.
 	OtherCores    float64 `json:"other_cores"`
@@ -87,6 +88,13 @@ type serverUse struct {
 	PeakKiB      int64   `json:"peak_kib"`
 	WrittenBytes int64   `json:"written_bytes"`
 	Syncs        float64 `json:"syncs"`
+}
+
+// embeddedUse is what a library allocated with all its nodes and the load.
+type embeddedUse struct {
+	What       string `json:"what"` // the library with its parts
+	Allocs     uint64 `json:"allocs"`
+	AllocBytes uint64 `json:"alloc_bytes"`
 }
 
 // perOp divides a figure of all servers by the operations of the run.

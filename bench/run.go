@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dnode-engine/dnode/bench/embedded"
 	"github.com/dnode-engine/dnode/client/load"
 )
 
@@ -64,6 +65,9 @@ func (r *runner) fill(ctx context.Context, c *cluster, o order) error {
 
 // measure runs one scenario on one system, with a cluster of its own.
 func (r *runner) measure(ctx context.Context, s *scenario, system string) (out run, err error) {
+	if s.group == embeddedGroup {
+		return r.measureEmbedded(ctx, s, system)
+	}
 	bin := r.bins.dnode
 	if system != sysDnode {
 		bin = r.bins.etcd
@@ -111,13 +115,13 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 	var begun time.Time
 	m, err := r.work(ctx, o, func() (err error) {
 		counted, err = c.counted(ctx)
-		begun, busy, own = time.Now(), busyCPU(), ownCPU()
+		begun, busy, own = time.Now(), busyCPU(), embedded.CPU()
 		used = c.used() // last, so that the scrape does not count
 		return err
 	})
 	after := c.used() // first, for the same reason
 	took := time.Since(begun)
-	busy, own = busyCPU()-busy, ownCPU()-own
+	busy, own = busyCPU()-busy, embedded.CPU()-own
 	if err != nil {
 		return err
 	}
@@ -145,21 +149,33 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 
 // work has a worker carry out an order; begin is called when its warm-up is
 // over.
-func (r *runner) work(ctx context.Context, o order, begin func() error) (*measured, error) {
-	line, err := json.Marshal(o)
+func (r *runner) work(ctx context.Context, o order, begin func() error) (m *measured, err error) {
+	err = r.tell(ctx, exec.Command(r.self, workerCommand), o, func(_ *process, answers *json.Decoder) error {
+		m, err = listen(answers, begin)
+		return err
+	})
+	return m, err
+}
+
+// errSilent says that a process has ended without a result.
+var errSilent = errors.New("no result")
+
+// tell starts a process, gives it an order, a line of JSON on its input, which
+// stays open, and hears its answers. It ends with the last of them.
+func (r *runner) tell(ctx context.Context, cmd *exec.Cmd, order any, hear func(p *process, answers *json.Decoder) error) error {
+	line, err := json.Marshal(order)
 	if err != nil {
-		return nil, fmt.Errorf("cannot write the order: %w", err)
+		return fmt.Errorf("cannot write the order: %w", err)
 	}
-	cmd := exec.Command(r.self, workerCommand)
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, fmt.Errorf("cannot start the load: %w", err)
+		return fmt.Errorf("cannot start the load: %w", err)
 	}
 	defer in.Close()
 	// A pipe of our own: Wait closes those that it made, read or not.
 	reader, writer, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("cannot start the load: %w", err)
+		return fmt.Errorf("cannot start the load: %w", err)
 	}
 	defer reader.Close()
 	var said bytes.Buffer
@@ -168,31 +184,30 @@ func (r *runner) work(ctx context.Context, o order, begin func() error) (*measur
 	err = r.group.run(p)
 	writer.Close()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.group.stop(p)
 	defer context.AfterFunc(ctx, func() { r.group.stop(p) })()
 	if _, err := in.Write(append(line, '\n')); err != nil {
-		return nil, fmt.Errorf("cannot tell the load its order: %w", err)
+		return fmt.Errorf("cannot tell the load its order: %w", err)
 	}
-	m, err := listen(reader, begin)
-	if m == nil && err == nil {
-		<-p.done
-		err = fmt.Errorf("the load has failed: %w: %s", outcome(p.err), bytes.TrimSpace(said.Bytes()))
-	}
+	err = hear(p, json.NewDecoder(bufio.NewReader(reader)))
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	return m, err
+	if errors.Is(err, errSilent) {
+		<-p.done
+		err = fmt.Errorf("the load has failed: %w: %s", outcome(p.err), tailOf(strings.TrimSpace(said.String())))
+	}
+	return err
 }
 
-// listen reads a worker's answers up to the result; nil if there is none.
-func listen(reader *os.File, begin func() error) (*measured, error) {
-	answers := json.NewDecoder(bufio.NewReader(reader))
+// listen reads a worker's answers up to the result.
+func listen(answers *json.Decoder, begin func() error) (*measured, error) {
 	for {
 		var a answer
 		if answers.Decode(&a) != nil {
-			return nil, nil // it has ended
+			return nil, errSilent
 		}
 		if a.Result != nil {
 			return a.Result, nil

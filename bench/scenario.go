@@ -94,6 +94,9 @@ func scenarios() []scenario {
 		name: "memory-1m", group: "memory", about: "resident memory after a million puts", op: load.Put,
 		conns: 100, clients: 1000, keys: 1_000_000, total: 1_000_000, once: true,
 	})
+	for _, clients := range []int{1, 100, 1000} {
+		all = append(all, scenario{name: fmt.Sprintf("embedded-%d", clients), group: embeddedGroup, op: load.Put, conns: 1, clients: clients})
+	}
 	for i := range all {
 		all[i].complete()
 	}
@@ -126,6 +129,9 @@ func (s *scenario) complete() {
 
 // text says what a scenario does.
 func (s *scenario) text() string {
+	if s.group == embeddedGroup {
+		return fmt.Sprintf("puts, %d in flight, proposed in the process that runs the %d nodes", s.clients, s.nodes)
+	}
 	t := string(s.op)
 	if s.op != load.Put {
 		t = s.level + " " + t

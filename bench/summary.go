@@ -28,6 +28,11 @@ func spreadOf(values []float64) spread {
 	return spread{median: mid, least: v[0], most: v[len(v)-1], n: len(v)}
 }
 
+// mid is the spread without its ends.
+func (s spread) mid() spread {
+	return spread{median: s.median, least: s.median, most: s.median, n: s.n}
+}
+
 // cell is all rounds of one scenario on one system.
 type cell struct {
 	scenario string

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -63,15 +62,6 @@ func field(text, name string) int64 {
 		}
 	}
 	return 0
-}
-
-// ownCPU is the CPU time of this process.
-func ownCPU() time.Duration {
-	var r syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // busyCPU is the CPU time that the whole machine has been busy for, time stolen

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dnode-engine/dnode/bench/embedded"
 	"github.com/dnode-engine/dnode/client"
 	"github.com/dnode-engine/dnode/client/load"
 )
@@ -95,7 +96,7 @@ func (w *worker) run(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.out.Encode(answer{Result: &measured{
-		Load: res, Histogram: &res.Histogram, Puts: res.Puts, Gets: res.Gets, ClientCPU: ownCPU() - w.base,
+		Load: res, Histogram: &res.Histogram, Puts: res.Puts, Gets: res.Gets, ClientCPU: embedded.CPU() - w.base,
 	}})
 }
 
@@ -124,6 +125,6 @@ func (w *worker) config() (load.Config, error) {
 func (w *worker) measuring() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.base = ownCPU()
+	w.base = embedded.CPU()
 	_ = w.out.Encode(answer{Measuring: true}) // whoever reads it is gone otherwise, and so are we soon
 }

@@ -207,7 +207,7 @@ func TestFloors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range []latency{f.Sync, f.Sync3, f.TCP, f.Gnet} {
-		if l.Count < 2 || l.P50Us <= 0 || l.P99Us < l.P50Us || l.MaxUs < l.P99Us {
+		if l.Count < 1 || l.P50Us <= 0 || l.P99Us < l.P50Us || l.MaxUs < l.P99Us {
 			t.Errorf("%+v", l)
 		}
 	}

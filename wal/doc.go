@@ -294,4 +294,8 @@
 // sync of 512 bytes beside it has a p99 of 0.27 ms at 395 MB/s of zeros; 11.5 ms at
 // 1,292 MB/s when all are left to the last sync, 0.25 ms at 241 MB/s when each piece
 // is synced, which would cost a journal commit and a cache flush each.
+//
+// 2026-11-24: but in pieces of 1 MiB while the log waits for it (Hurry): a segment
+// then takes 70 ms instead of 180 beside syncs of 328 bytes, whose p99 is 3.2 ms
+// instead of 0.4. Rejected: one size for both (256 KiB: 94 ms, 1.5 ms).
 package wal

@@ -23,6 +23,12 @@ func (l *Log) NeedsSegment() (number uint64, ok bool) {
 // Spares returns how many prepared segments are left, at most two.
 func (l *Log) Spares() int { return int(l.lastPrepared() - l.seg.number) }
 
+// Room returns how many bytes of groups the segment being written still takes.
+func (l *Log) Room() int64 {
+	seals := sealBytes(0, 0) + sealBytes(len(l.seg.points)+1, len(l.seg.runs)+1)
+	return max(0, l.seg.size-l.seg.offset-seals)
+}
+
 // lastPrepared is the newest segment: a spare, or the one being written.
 func (l *Log) lastPrepared() uint64 { return max(l.spare, l.seg.number) }
 
@@ -56,8 +62,9 @@ func (l *Log) adopt(from string, number uint64) error {
 
 // prepareInline is for a segment that was not ready in time.
 func (l *Log) prepareInline(number uint64) error {
-	name := inlineName(number)
-	if err := fillSegment(l.fs, l.opt, number, name); err != nil {
+	name, opt := inlineName(number), l.opt
+	opt.Hurry = func() bool { return true }
+	if err := fillSegment(l.fs, opt, number, name); err != nil {
 		return err
 	}
 	return l.adopt(name, number)

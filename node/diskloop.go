@@ -22,6 +22,9 @@ const (
 	// diskPatience is what a turn may take that is under way when there is no
 	// more time to stop in order.
 	diskPatience = 2 * time.Second
+	// tightShare of a segment is kept for others than bulk writes, and for what of
+	// these is already under way, while the next one is not ready.
+	tightShare = 4
 )
 
 // diskLoop runs node/disk on one goroutine. Whatever is queued while a sync
@@ -38,6 +41,7 @@ type diskLoop struct {
 	wake     chan struct{}    // capacity 1: next has something
 	prepared chan preparation // capacity 1
 	behind   atomic.Bool      // the log has no prepared segment left and waits for one
+	tight    atomic.Bool      // and will soon need it
 	stop     chan struct{}
 	ended    chan struct{}
 
@@ -159,12 +163,7 @@ func (d *diskLoop) run() {
 			busy = true
 			d.turn()
 		case p := <-d.prepared:
-			d.preparing, d.crowded = false, p.err
-			if p.err == nil {
-				d.takeOver(p.number)
-			} else {
-				d.retryAt = time.Now().Add(idleInterval)
-			}
+			d.takeOver(p)
 			d.retry()
 		case <-idle.C:
 			if !busy {
@@ -178,7 +177,7 @@ func (d *diskLoop) run() {
 			}
 		}
 		d.prepareNext()
-		d.behind.Store(d.preparing && d.store.Log().Spares() == 0)
+		d.lookBehind()
 		d.reportSpace()
 		d.reportFiles()
 	}
@@ -262,6 +261,7 @@ func (d *diskLoop) turn() {
 	d.take()
 	var c replica.Completion
 	if len(d.mine.stores) > 0 {
+		d.awaitSegment()
 		c = d.disk.Write(d.mine.stores)
 		if d.stuck = nil; wal.Passes(c.Err) {
 			d.stuck, c = c.Err, replica.Completion{}
@@ -391,11 +391,42 @@ func (d *diskLoop) recordCluster(id *wal.Identity) error {
 
 // takeOver gives the log a segment that was prepared. The log fences itself if
 // that fails halfway; no write would tell.
-func (d *diskLoop) takeOver(number uint64) {
-	d.store.Log().SegmentReady(number)
+func (d *diskLoop) takeOver(p preparation) {
+	d.preparing, d.crowded = false, p.err
+	if p.err != nil {
+		d.retryAt = time.Now().Add(idleInterval)
+		return
+	}
+	d.store.Log().SegmentReady(p.number)
 	if err := d.store.Err(); err != nil {
 		d.done(replica.Completion{Err: err}, nil)
 	}
+}
+
+// awaitSegment waits for the segment that is being prepared if what is to be
+// written needs it. The log would fill one of its own beside it, which takes longer
+// than the rest of that one, and both take longer for it.
+func (d *diskLoop) awaitSegment() {
+	const groupOverhead = 4 << 10
+	if !d.preparing || d.store.Log().Spares() > 0 {
+		return
+	}
+	need := int64(groupOverhead)
+	for i := range d.mine.stores {
+		for _, run := range d.mine.stores[i].Append {
+			need += int64(len(run))
+		}
+	}
+	if need > d.store.Log().Room() {
+		d.takeOver(<-d.prepared)
+	}
+}
+
+// lookBehind notes how far the preparation is behind the log.
+func (d *diskLoop) lookBehind() {
+	behind := d.preparing && d.store.Log().Spares() == 0
+	d.behind.Store(behind)
+	d.tight.Store(behind && d.store.Log().Room() < d.opt.SegmentBytes/tightShare)
 }
 
 // prepareNext starts the preparation of the next segment, if one is needed and
@@ -412,8 +443,10 @@ func (d *diskLoop) prepareNext() {
 		return
 	}
 	d.preparing = true
+	opt := d.opt
+	opt.Hurry = d.behind.Load
 	go func() { // ends by itself; Node.end waits for what it sends
-		err := wal.PrepareSegment(d.fs, d.opt, number)
+		err := wal.PrepareSegment(d.fs, opt, number)
 		if err != nil && !wal.Passes(err) {
 			d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
 		}

@@ -21,6 +21,7 @@ import (
 type segmentFS struct {
 	FS
 	create func() // before a segment is prepared
+	inline bool   // the log has filled a segment itself
 	broken bool   // a prepared segment's name cannot be made durable; used by the disk goroutine alone
 	taken  bool
 }
@@ -29,6 +30,7 @@ func (f *segmentFS) Create(name string) (wal.File, error) {
 	if strings.HasSuffix(name, ".new") && f.create != nil {
 		f.create()
 	}
+	f.inline = f.inline || strings.HasSuffix(name, ".now")
 	return f.FS.Create(name)
 }
 
@@ -71,7 +73,7 @@ func TestFailedTakeOverFences(t *testing.T) {
 	if err := wal.PrepareSegment(fs, opt, 2); err != nil {
 		t.Fatal(err)
 	}
-	d.takeOver(2)
+	d.takeOver(preparation{number: 2})
 	if !errors.Is(told, wal.ErrFenced) || !errors.Is(told, errBroken) {
 		t.Errorf("the replica was told %v", told)
 	}
@@ -106,6 +108,53 @@ func TestShutdownWithHangingPreparation(t *testing.T) {
 	close(hold)
 	<-n.disk.prepared
 	if err := n.fs.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The log waits for the segment that is being prepared rather than filling another
+// one beside it, and bulk waits only when the segment before it is nearly full.
+func TestLogWaitsForPreparation(t *testing.T) {
+	cfg, fs, hold := testConfig(t, "n1"), &segmentFS{}, make(chan struct{})
+	under, err := osfs.Open(cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.FS = under
+	opt := wal.Options{SegmentBytes: 64 << 10}
+	store, _, _, err := wal.OpenStore(fs, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.inline = false // the first segment has to be
+	fs.create = func() { <-hold }
+	d := newDiskLoop(fs, opt, cfg.Logger, store)
+	told := replica.Completion{}
+	d.done = func(c replica.Completion, _ []replica.ReadDone) { told = c }
+	write := func(i wire.Index) {
+		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: i, Term: 1}, nil, make([]byte, 10_000))
+		d.enqueue(&replica.Store{Seq: uint64(i), Append: [][]byte{e}, Last: i}, nil)
+		d.turn()
+		d.lookBehind()
+	}
+	d.prepareNext()
+	d.lookBehind()
+	for i := range wire.Index(5) {
+		if !d.behind.Load() || d.tight.Load() {
+			t.Errorf("after %d of 5 entries: behind %v, tight %v", i, d.behind.Load(), d.tight.Load())
+		}
+		write(i + 1)
+	}
+	if !d.tight.Load() {
+		t.Error("bulk may take the rest of the segment")
+	}
+	close(hold)
+	write(6)
+	write(7)
+	if told.Seq != 7 || told.Err != nil || d.preparing || fs.inline || d.behind.Load() || d.tight.Load() {
+		t.Errorf("told %+v, preparing %v, filled inline %v, behind %v, tight %v", told, d.preparing, fs.inline, d.behind.Load(), d.tight.Load())
+	}
+	if err := errors.Join(store.Close(), fs.Close()); err != nil {
 		t.Error(err)
 	}
 }

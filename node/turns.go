@@ -141,12 +141,12 @@ func (l *loop) mustYield(c *conn, a ask) bool {
 		lightAt = l.otherAt
 	}
 	light := lightAt != 0 && l.now-lightAt < yieldNanos
-	behind := l.disk.behind.Load() && a.write
-	if !light && !behind || c.state != connOpen || c.side != wire.ClientSide || l.draining {
+	tight := l.disk.tight.Load() && a.write
+	if !light && !tight || c.state != connOpen || c.side != wire.ClientSide || l.draining {
 		return false
 	}
 	many, large := c.pending >= lightRequests, c.bytes+a.size > lightBytes
-	if behind {
+	if tight {
 		return many || large
 	}
 	bytes := a.size
@@ -209,7 +209,7 @@ func (l *loop) resume() {
 			took++
 		default:
 			t.yielding = append(t.yielding, c)
-			if l.first == 0 && !l.disk.behind.Load() { // a write that waits for a segment holds up no reads
+			if l.first == 0 && !l.disk.tight.Load() { // a write that waits for a segment holds up no reads
 				l.first = c.id
 			}
 		}

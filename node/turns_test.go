@@ -148,7 +148,7 @@ func TestBulkLetsLightGoFirst(t *testing.T) {
 	}
 
 	s = newTurns(4)
-	s.disk.behind.Store(true)
+	s.disk.tight.Store(true)
 	f("no segment is prepared", s.take(1, many, 100), lightRequests)
 	f("a large write then", s.take(2, many, large), 0)
 	if s.mustYield(s.conns[1], ask{size: 100}) {

@@ -45,9 +45,10 @@
 //
 // Figures are medians over the rounds with the least and the most beside them;
 // ratios are taken within each round and then summed up likewise. CPU time comes
-// from /proc/PID/stat (ticks of 10 ms), memory and bytes written from /proc too, and
-// syncs and elections from the servers' own metrics; elsewhere than on Linux these
-// columns are empty. Bytes written by dnode include the zeros that a new log segment
+// from /proc/PID/stat (ticks of 10 ms), memory from /proc too, and syncs and elections
+// from the servers' own metrics. KiB/op is what the disk itself has written meanwhile,
+// journal and other programs included. Elsewhere than on Linux these columns are
+// empty. Bytes written by dnode include the zeros that a new log segment
 // is filled with before it is used, which weighs most in short runs. The
 // memory scenario is run in the first round only. All that was measured is in
 // results.json, one run per line, with the whole histogram of each.

@@ -132,17 +132,15 @@ func (r *runner) syncFloor(ctx context.Context, writers, size int, d time.Durati
 	return &all, nil
 }
 
-// zeroFile makes a file full of zeros. They are written page by page: Linux may
-// keep what came with one write as one large page, and then a sync of a few bytes
-// writes all of it.
+// zeroFile makes a file full of zeros.
 func zeroFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	page := make([]byte, 4<<10)
-	for n := 0; n < floorFileBytes && err == nil; n += len(page) {
-		_, err = f.Write(page)
+	zeros := make([]byte, 64<<10)
+	for n := 0; n < floorFileBytes && err == nil; n += len(zeros) {
+		_, err = f.Write(zeros)
 	}
 	if err == nil {
 		err = f.Sync()

@@ -67,15 +67,15 @@ func (r *runner) measureEmbedded(ctx context.Context, s *scenario, system string
 func (r *runner) embed(ctx context.Context, cmd *exec.Cmd, o embedded.Order) (out run, err error) {
 	cmd.Dir = o.Dir
 	err = r.tell(ctx, cmd, o, func(p *process, answers *json.Decoder) error {
-		out, err = watch(p, answers)
+		out, err = watch(p, answers, o.Dir)
 		return err
 	})
 	return out, err
 }
 
 // watch hears a library's program and looks at its process meanwhile.
-func watch(p *process, answers *json.Decoder) (run, error) {
-	var before usage
+func watch(p *process, answers *json.Decoder, dir string) (run, error) {
+	var before int64
 	var begun time.Time
 	var busy, own time.Duration
 	for {
@@ -84,7 +84,7 @@ func watch(p *process, answers *json.Decoder) (run, error) {
 			return run{}, errSilent
 		}
 		if a.Measuring {
-			begun, busy, own, before = time.Now(), busyCPU(), embedded.CPU(), usageOf(p.pid())
+			begun, busy, own, before = time.Now(), busyCPU(), embedded.CPU(), diskBytes(dir)
 		}
 		if a.Result == nil {
 			continue
@@ -93,10 +93,9 @@ func watch(p *process, answers *json.Decoder) (run, error) {
 		busy, own = busyCPU()-busy, embedded.CPU()-own+m.CPU
 		return run{
 			Load: m.Load, Hist: m.Histogram, Elections: float64(m.Elections), OtherCores: max(0, seconds(busy-own)/seconds(took)),
-			Servers: []serverUse{{
-				CPUSeconds: seconds(m.CPU), ResidentKiB: after.ResidentKiB, PeakKiB: after.PeakKiB, WrittenBytes: after.WrittenBytes - before.WrittenBytes,
-			}},
-			Embedded: &embeddedUse{m.What, m.Allocs, m.AllocBytes},
+			Servers:      []serverUse{{CPUSeconds: seconds(m.CPU), ResidentKiB: after.ResidentKiB, PeakKiB: after.PeakKiB}},
+			WrittenBytes: diskBytes(dir) - before,
+			Embedded:     &embeddedUse{m.What, m.Allocs, m.AllocBytes},
 		}, nil
 	}
 }

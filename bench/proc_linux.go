@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 
@@ -14,6 +15,15 @@ func ownGroup() *syscall.SysProcAttr {
 
 // syncFile brings the file's data to the disk, as the servers do.
 func syncFile(f *os.File) error { return os.NewSyscallError("fdatasync", unix.Fdatasync(int(f.Fd()))) }
+
+// deviceStat names the file of counters of the device that holds dir.
+func deviceStat(dir string) string {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return ""
+	}
+	return fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
+}
 
 // fileSystem names the type of the file system that holds dir.
 func fileSystem(dir string) string {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -67,6 +69,32 @@ func TestParseBusy(t *testing.T) {
 	}
 	if got := parseBusy("intr 1 2 3 4 5 6 7 8 9"); got != 0 {
 		t.Error(got)
+	}
+}
+
+// The disk under a synced file has written its bytes, where it can be asked.
+func TestDiskBytes(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	before, size := diskBytes(f.Name()), 1<<20
+	if _, err := os.Stat(deviceStat(f.Name())); err != nil {
+		t.Log("no counters of a device here")
+		if before != 0 {
+			t.Error(before)
+		}
+		return
+	}
+	if _, err := f.Write(bytes.Repeat([]byte("x"), size)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if n := diskBytes(f.Name()) - before; n < int64(size) {
+		t.Errorf("%d bytes of %d", n, size)
 	}
 }
 

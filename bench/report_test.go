@@ -61,7 +61,7 @@ func sampleLibraries(s *planned, round int) []run {
 			OpsPerSec: rate, AvgUs: mean, P50Us: mean, P90Us: 2 * mean, P99Us: 3 * mean, P999Us: 4 * mean, MaxUs: 5 * mean, Ops: int64(8 * rate),
 		}}
 		ops := uint64(8 * rate)
-		r.Servers = []serverUse{{CPUSeconds: 16, ResidentKiB: 51200, WrittenBytes: int64(ops * 2048)}}
+		r.Servers, r.WrittenBytes = []serverUse{{CPUSeconds: 16, ResidentKiB: 51200}}, int64(ops*2048)
 		r.Embedded = &embeddedUse{What: "parts of " + system, Allocs: ops * uint64(1+at), AllocBytes: ops * 1000 * uint64(1+at)}
 		if system == "dragonboat" {
 			r = run{Scenario: s.Name, System: system, Round: round, Failed: "cannot go build: no such module"}
@@ -99,9 +99,10 @@ func sampleRuns(s *planned, round int) []run {
 			if s.Op == load.Mix && round == 2 {
 				r.OtherCores = 1.25
 			}
+			r.WrittenBytes = int64(s.Nodes) * int64(rate*8*1024)
 			for n := range s.Nodes {
 				r.Servers = append(r.Servers, serverUse{
-					CPUSeconds: rate * 8 * 1e-6 * float64(3-n), ResidentKiB: int64(102400 + 1024*n), WrittenBytes: int64(rate * 8 * 1024), Syncs: rate,
+					CPUSeconds: rate * 8 * 1e-6 * float64(3-n), ResidentKiB: int64(102400 + 1024*n), Syncs: rate,
 				})
 			}
 		}

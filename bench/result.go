@@ -75,6 +75,8 @@ type run struct {
 	Servers          []serverUse  `json:"servers"`            // the leader first; embedded: the whole process
 	Embedded         *embeddedUse `json:"embedded,omitempty"` // of embedded scenarios
 	Elections        float64      `json:"elections"`
+	// WrittenBytes is what the disk has written meanwhile, for whomever.
+	WrittenBytes int64 `json:"written_bytes"`
 	// OtherCores is how many cores all other programs used meanwhile, the kernel's
 	// own work and what the host of a virtual machine took away included.
 	OtherCores    float64 `json:"other_cores"`
@@ -83,11 +85,10 @@ type run struct {
 
 // serverUse is what one node used while it was measured. Zero: not to be had.
 type serverUse struct {
-	CPUSeconds   float64 `json:"cpu_s"`
-	ResidentKiB  int64   `json:"resident_kib"` // at the end
-	PeakKiB      int64   `json:"peak_kib"`
-	WrittenBytes int64   `json:"written_bytes"`
-	Syncs        float64 `json:"syncs"`
+	CPUSeconds  float64 `json:"cpu_s"`
+	ResidentKiB int64   `json:"resident_kib"` // at the end
+	PeakKiB     int64   `json:"peak_kib"`
+	Syncs       float64 `json:"syncs"`
 }
 
 // embeddedUse is what a library allocated with all its nodes and the load.

@@ -113,13 +113,16 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 	var counted []samples
 	var busy, own time.Duration
 	var begun time.Time
+	var written int64
 	m, err := r.work(ctx, o, func() (err error) {
 		counted, err = c.counted(ctx)
 		begun, busy, own = time.Now(), busyCPU(), embedded.CPU()
+		written = diskBytes(r.data)
 		used = c.used() // last, so that the scrape does not count
 		return err
 	})
 	after := c.used() // first, for the same reason
+	out.WrittenBytes = diskBytes(r.data) - written
 	took := time.Since(begun)
 	busy, own = busyCPU()-busy, embedded.CPU()-own
 	if err != nil {
@@ -138,7 +141,7 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 		i := (c.leader + i) % len(c.members)
 		out.Servers = append(out.Servers, serverUse{
 			CPUSeconds: seconds(after[i].CPU - used[i].CPU), ResidentKiB: after[i].ResidentKiB, PeakKiB: after[i].PeakKiB,
-			WrittenBytes: after[i].WrittenBytes - used[i].WrittenBytes, Syncs: grown(counted[i], last[i], syncCounters),
+			Syncs: grown(counted[i], last[i], syncCounters),
 		})
 		own += after[i].CPU - used[i].CPU
 		out.Elections = max(out.Elections, grown(counted[i], last[i], electionCounters))

@@ -88,7 +88,7 @@ func serverCPU(r *run) float64 {
 }
 
 func writtenKiB(r *run) float64 {
-	return r.perOp(func(s *serverUse) float64 { return float64(s.WrittenBytes) / 1024 })
+	return ratio(float64(r.WrittenBytes)/1024, float64(r.Load.Ops))
 }
 func syncsPerOp(r *run) float64 { return r.perOp(func(s *serverUse) float64 { return s.Syncs }) }
 func residentMiB(r *run) float64 {

@@ -11,10 +11,9 @@ import (
 // usage is what one process has used so far. What cannot be had is zero: all
 // of it comes from /proc, which only Linux has.
 type usage struct {
-	CPU          time.Duration // user and system
-	ResidentKiB  int64
-	PeakKiB      int64 // the highest that ResidentKiB was
-	WrittenBytes int64 // that went towards the disk
+	CPU         time.Duration // user and system
+	ResidentKiB int64
+	PeakKiB     int64 // the highest that ResidentKiB was
 }
 
 // clockTick is the unit of times in /proc: USER_HZ is 100 wherever Linux runs.
@@ -30,10 +29,24 @@ func usageOf(pid int) usage {
 		u.ResidentKiB = field(string(b), "VmRSS:")
 		u.PeakKiB = field(string(b), "VmHWM:")
 	}
-	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid)); err == nil {
-		u.WrittenBytes = field(string(b), "write_bytes:")
-	}
 	return u
+}
+
+// diskBytes is how much the device that holds dir has written so far, for whomever;
+// zero where it cannot be had. What /proc/PID/io counts is no substitute: the whole
+// piece of the page cache that a write touches, however little of it is written.
+func diskBytes(dir string) int64 {
+	b, err := os.ReadFile(deviceStat(dir))
+	if err != nil {
+		return 0
+	}
+	const sectors, sectorBytes = 6, 512 // the field, whatever the device's own sectors
+	f := strings.Fields(string(b))
+	if len(f) <= sectors {
+		return 0
+	}
+	n, _ := strconv.ParseInt(f[sectors], 10, 64)
+	return n * sectorBytes
 }
 
 // parseStat returns the CPU time in the text of /proc/PID/stat. The second

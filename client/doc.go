@@ -123,4 +123,9 @@
 // one after each idle moment. Such a call must not wait, hence MSG_DONTWAIT,
 // whatever has been done to the socket. Both together: 5.0 → 1.0 context
 // switches and 67 → 24 µs of CPU for a put at 1 in flight, 42 → 14 µs for a get.
+//
+// 2026-11-24. The writer lets whoever can run do so before it writes: callers
+// that one batch of answers has woken then share a write. 100 waiting callers on
+// 10 connections: 0.13 writes per get instead of 0.85, 6.0 → 2.7 µs of CPU and
+// twice the gets. A timer would have made the first one wait.
 package client

@@ -1,6 +1,9 @@
 package client
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
 // How requests are written. There is one buffer of pending frames per
 // connection, and one who writes at a time, all that is pending at once:
@@ -53,6 +56,7 @@ func (k *conn) writeLoop() {
 			k.idle = true
 			c.mu.Unlock()
 			<-k.wake
+			runtime.Gosched() // whoever can run may have something to send too
 			c.mu.Lock()
 			continue
 		}

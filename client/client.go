@@ -140,15 +140,18 @@ func (c *Client) now() int64 { return int64(time.Since(c.start)) }
 // unlock gives the lock back, then tells the callers whose calls have ended
 // and closes connections. Before that it writes what must not wait for the
 // writer. Whoever sends or ends a call must unlock this way.
+//
+// What has ended is taken before anything is written: the lock is free then, and
+// answers stay valid only as long as the reader that brings them is here.
 func (c *Client) unlock() {
-	for k := c.eager; k != nil; k = c.eager {
-		c.eager = nil
+	q, closing, k := c.finished.take(), c.closing, c.eager
+	c.closing, c.eager = nil, nil
+	if k != nil {
 		k.flush()
+		c.unlock() // what a failed write has ended
+	} else {
+		c.mu.Unlock()
 	}
-	q := c.finished.take()
-	closing := c.closing
-	c.closing = nil
-	c.mu.Unlock()
 	for _, nc := range closing {
 		nc.Close()
 	}

@@ -7,13 +7,10 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 )
 
-// socket reads from and writes to a TCP socket by system calls that never wait,
-// and that the Go scheduler is not told of. Telling it costs more than such a
-// call takes: its monitor, which looks for calls that hang, is woken by the
-// first one after each idle moment.
+// socket reads from and writes to a TCP socket by system calls that never wait;
+// see receive and transmit.
 type socket struct {
 	raw     syscall.RawConn
 	recv    func(fd uintptr) bool // made once, so that using them allocates nothing
@@ -42,27 +39,26 @@ func newSocket(nc net.Conn) *socket {
 	}
 	s := &socket{raw: raw}
 	s.recv = func(fd uintptr) bool {
-		s.in.call(syscall.SYS_RECVFROM, fd)
+		s.in.call(receive, fd)
 		return s.in.err != syscall.EAGAIN
 	}
 	s.send = func(fd uintptr) bool {
-		s.out.call(syscall.SYS_SENDTO, fd)
+		s.out.call(transmit, fd)
 		return true
 	}
 	return s
 }
 
 // call makes one system call, again if a signal interrupts it.
-func (r *result) call(number, fd uintptr) {
-	const flags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
+func (r *result) call(do func(fd uintptr, b []byte) (int, syscall.Errno), fd uintptr) {
 	for {
-		n, _, err := syscall.RawSyscall6(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.buf))), uintptr(len(r.buf)), flags, 0, 0)
-		if r.n, r.err = int(n), err; err != 0 {
-			r.n = 0
+		r.n, r.err = do(fd, r.buf)
+		if r.err != syscall.EINTR {
+			break
 		}
-		if err != syscall.EINTR {
-			return
-		}
+	}
+	if r.err != 0 {
+		r.n = 0
 	}
 }
 

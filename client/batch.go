@@ -120,8 +120,7 @@ func (c *Client) Batch(ctx context.Context, b *Batch) (BatchResult, error) {
 		return BatchResult{}, b.err
 	}
 	q := c.newCall("batch", wire.FrameWrite)
-	q.kept = append(wire.AppendBatchHeader(q.scratch(), b.count), b.items...)
-	q.body = wire.AppendWrite(q.body, wire.Stamp{}, q.kept)
+	q.body = append(wire.AppendBatchHeader(q.beginWrite(), b.count), b.items...)
 	err := c.do(ctx, q)
 	var res BatchResult
 	if err == nil {

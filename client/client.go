@@ -50,6 +50,7 @@ type Client struct {
 	finished   callList // ended, to be told when the lock is given back
 	closing    []net.Conn
 	eager      *conn // has something to be written by who gives the lock back
+	clock      int64 // now, when a batch of answers came or a sweep ran
 	sweepTimer *time.Timer
 	sweepArmed bool
 }
@@ -137,6 +138,16 @@ func (c *Client) Close() error {
 // now returns nanoseconds since the client was made, on a monotonic clock.
 func (c *Client) now() int64 { return int64(time.Since(c.start)) }
 
+// recently is now, or while completions run when the clock was last read: when
+// the answers came, or at the last sweep. So it is not read for each call that a
+// completion begins.
+func (c *Client) recently() int64 {
+	if n := c.leader; n != nil && n.conn != nil && n.conn.corked {
+		return c.clock
+	}
+	return c.now()
+}
+
 // unlock gives the lock back, then tells the callers whose calls have ended
 // and closes connections. Before that it writes what must not wait for the
 // writer. Whoever sends or ends a call must unlock this way.
@@ -199,18 +210,17 @@ func (c *Client) release(q *call) {
 // begin starts a call. It fails only if the call cannot be accepted, and has
 // not taken it then.
 func (c *Client) begin(ctx context.Context, q *call) error {
-	if cap(q.kept) > maxKeptBytes {
-		q.kept = nil // the body has it
-	}
-	now := c.now()
-	q.deadline = now + int64(c.cfg.Timeout)
-	if d, has := ctx.Deadline(); has {
-		q.deadline = now + int64(time.Until(d))
-	}
 	if err := ctx.Err(); err != nil {
 		return &Error{Op: q.op, Class: ClassUnavailable, Err: err}
 	}
+	d, has := ctx.Deadline()
+	if has {
+		q.deadline = c.now() + int64(time.Until(d))
+	}
 	c.mu.Lock()
+	if !has {
+		q.deadline = c.recently() + int64(c.cfg.Timeout)
+	}
 	if c.closed {
 		c.mu.Unlock()
 		return &Error{Op: q.op, Class: ClassClosed}

@@ -286,7 +286,8 @@ func (k *conn) answer(f wire.Frame) error {
 
 // heard notes a sign of life.
 func (k *conn) heard() {
-	k.lastHeard = k.client.now()
+	now := k.client.now()
+	k.lastHeard, k.client.clock = now, now
 	k.suspect = false
 }
 
@@ -319,7 +320,7 @@ func (k *conn) send(q *call, size int) {
 	s := &k.slots[number]
 	k.free = s.next
 	if k.inFlight == 0 {
-		k.busySince = k.client.now()
+		k.busySince = k.client.recently()
 	}
 	k.inFlight++
 	k.bytes += size

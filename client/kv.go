@@ -107,7 +107,7 @@ func (c *Client) PutAsync(ctx context.Context, key string, value []byte, done fu
 func (c *Client) Delete(ctx context.Context, key string) (rev Revision, existed bool, err error) {
 	q := c.newCall("delete", wire.FrameWrite)
 	if err = q.checkKey(key); err == nil {
-		q.body = wire.AppendWrite(q.body, wire.Stamp{}, wire.AppendDelete(q.scratch(), []byte(key)))
+		q.body = wire.AppendDelete(q.beginWrite(), []byte(key))
 		err = c.do(ctx, q)
 	}
 	var st wire.Status
@@ -193,8 +193,9 @@ func (c *Client) async(ctx context.Context, q *call, err error) error {
 	return err
 }
 
-// scratch returns the call's spare buffer, emptied, for encoding a command.
-func (c *call) scratch() []byte { return c.kept[:0] }
+// beginWrite returns the body of a write up to the command, which is to be
+// appended.
+func (c *call) beginWrite() []byte { return wire.AppendWrite(c.body, wire.Stamp{}, nil) }
 
 func (c *call) put(key string, value []byte) error {
 	if err := c.checkKey(key); err != nil {
@@ -204,8 +205,7 @@ func (c *call) put(key string, value []byte) error {
 	if err := c.checkSize(overhead + len(key) + len(value)); err != nil {
 		return err
 	}
-	c.kept = wire.AppendPut(c.scratch(), []byte(key), value)
-	c.body = wire.AppendWrite(c.body, wire.Stamp{}, c.kept)
+	c.body = wire.AppendPut(c.beginWrite(), []byte(key), value)
 	return nil
 }
 
@@ -225,8 +225,7 @@ func (c *call) compareAndSet(key string, cond Condition, value []byte) error {
 	if err := c.checkSize(overhead + len(key) + len(expected) + len(value)); err != nil {
 		return err
 	}
-	c.kept = wire.AppendCAS(c.scratch(), wire.Command{Mode: cond.mode, Key: []byte(key), Expected: expected, Value: value})
-	c.body = wire.AppendWrite(c.body, wire.Stamp{}, c.kept)
+	c.body = wire.AppendCAS(c.beginWrite(), wire.Command{Mode: cond.mode, Key: []byte(key), Expected: expected, Value: value})
 	return nil
 }
 
@@ -237,8 +236,7 @@ func (c *call) get(key string, opt ReadOptions) error {
 	if err := c.route(&opt); err != nil {
 		return err
 	}
-	c.kept = wire.AppendGet(c.scratch(), []byte(key))
-	c.body = wire.AppendRead(c.body, opt.Consistency, c.kept)
+	c.body = wire.AppendGet(wire.AppendRead(c.body, opt.Consistency, nil), []byte(key))
 	c.keyBytes = len(key)
 	return nil
 }

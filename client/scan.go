@@ -156,11 +156,10 @@ func (c *call) scan(r *Range, flags wire.ScanFlags) (bool, error) {
 	if r.KeysOnly {
 		flags |= wire.ScanKeysOnly
 	}
-	c.kept = wire.AppendScan(c.scratch(), wire.Query{
+	c.body = wire.AppendScan(wire.AppendRead(c.body, r.Consistency, nil), wire.Query{
 		Op: wire.QueryScan, Flags: flags, Limit: uint32(min(r.Limit, wire.MaxScanKeys)),
 		Start: []byte(start), End: []byte(end),
 	})
-	c.body = wire.AppendRead(c.body, r.Consistency, c.kept)
 	return true, nil
 }
 

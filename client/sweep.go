@@ -44,6 +44,7 @@ func (c *Client) sweep() {
 		return
 	}
 	now := c.now()
+	c.clock = now
 	for q := c.active.first; q != nil; {
 		next := q.active.next
 		if err := q.over(now); err != nil {

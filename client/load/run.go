@@ -266,15 +266,21 @@ func (r *run) pace(ctx context.Context, st *stage) {
 // begin starts the next operation of a place, begun or due at now, and reports
 // false if there is none: then the place has come to rest.
 func (o *Operation) begin(now int64) bool {
-	st := o.lane.run.stage
-	if !st.take(now) {
-		st.dry.CompareAndSwap(0, o.lane.run.now())
-		o.retire()
+	if !o.lane.run.stage.take(now) {
+		o.rest()
 		return false
 	}
+	o.lane.mu.Lock()
 	o.choose(now)
+	o.lane.mu.Unlock()
 	o.start()
 	return true
+}
+
+// rest ends the use of a place for which there is nothing left to begin.
+func (o *Operation) rest() {
+	o.lane.run.stage.dry.CompareAndSwap(0, o.lane.run.now())
+	o.retire()
 }
 
 // take claims one operation of what is left of the stage.
@@ -289,7 +295,7 @@ func (st *stage) take(now int64) bool {
 	}
 }
 
-// choose draws key and value.
+// choose draws key and value. The lane's lock is held.
 func (o *Operation) choose(now int64) {
 	l, r := o.lane, o.lane.run
 	o.Op, o.begun = r.stage.op, now
@@ -298,7 +304,6 @@ func (o *Operation) choose(now int64) {
 		o.Limit = r.cfg.ScanKeys
 		keys -= o.Limit - 1
 	}
-	l.mu.Lock()
 	if o.Op == Mix {
 		o.Op = Get
 		if l.random.Float64() < r.cfg.PutShare {
@@ -310,10 +315,11 @@ func (o *Operation) choose(now int64) {
 	} else {
 		o.index = l.random.IntN(keys)
 	}
-	window := l.random.IntN(valueWindow)
-	l.mu.Unlock()
 	o.Key = r.keys[o.index*r.cfg.KeySize : (o.index+1)*r.cfg.KeySize]
-	o.Value = r.values[window : window+r.cfg.ValueSize]
+	if o.Op == Put {
+		window := l.random.IntN(valueWindow)
+		o.Value = r.values[window : window+r.cfg.ValueSize]
+	}
 }
 
 // start hands the operation to the connection.
@@ -328,12 +334,20 @@ func (o *Operation) start() {
 func (o *Operation) Done(err error) { o.ended(err) }
 
 func (o *Operation) ended(err error) {
-	st := o.lane.run.stage
-	now := o.lane.run.now()
+	l, st := o.lane, o.lane.run.stage
+	now := l.run.now()
+	more := err == nil && st.free == nil && st.take(now)
+	l.mu.Lock()
 	if o.begun >= st.measureFrom {
 		o.record(now, err)
 	}
+	if more {
+		o.choose(now)
+	}
+	l.mu.Unlock()
 	switch {
+	case more:
+		o.start()
 	case err != nil && st.fill:
 		if st.failures.Add(1) > maxFillFailures {
 			st.stopped.Store(true)
@@ -348,7 +362,7 @@ func (o *Operation) ended(err error) {
 	case err != nil:
 		time.AfterFunc(errorPause, o.again)
 	default:
-		o.begin(now)
+		o.rest()
 	}
 }
 
@@ -369,11 +383,9 @@ func (l *lane) reset() {
 	l.first, l.last, l.flown = -1, 0, 0
 }
 
-// record counts an operation that ended.
+// record counts an operation that ended. The lane's lock is held.
 func (o *Operation) record(ended int64, err error) {
 	l, begun := o.lane, o.begun
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.first < 0 || begun < l.first {
 		l.first = begun
 	}

@@ -117,6 +117,11 @@ func (r *runner) all(ctx context.Context, rec *record) error {
 		steps = append(steps, r.plan(round)...)
 	}
 	r.describe(rec, len(steps))
+	var err error
+	if r.control, err = newControl(r.data, r.opt.load.keySize+r.opt.load.valueSize+syncOverhead); err != nil {
+		return err
+	}
+	defer r.control.close()
 	failed, began, done := 0, time.Now(), 0
 	for i, st := range steps {
 		if i == 0 || st.round != steps[i-1].round {

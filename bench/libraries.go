@@ -67,24 +67,27 @@ func (r *runner) measureEmbedded(ctx context.Context, s *scenario, system string
 func (r *runner) embed(ctx context.Context, cmd *exec.Cmd, o embedded.Order) (out run, err error) {
 	cmd.Dir = o.Dir
 	err = r.tell(ctx, cmd, o, func(p *process, answers *json.Decoder) error {
-		out, err = watch(p, answers, o.Dir)
+		out, err = r.watch(p, answers)
 		return err
 	})
 	return out, err
 }
 
 // watch hears a library's program and looks at its process meanwhile.
-func watch(p *process, answers *json.Decoder, dir string) (run, error) {
+func (r *runner) watch(p *process, answers *json.Decoder) (run, error) {
+	control := func() latency { return latency{} }
 	var before int64
 	var begun time.Time
 	var busy, own time.Duration
 	for {
 		var a embedded.Answer
 		if answers.Decode(&a) != nil {
+			control()
 			return run{}, errSilent
 		}
 		if a.Measuring {
-			begun, busy, own, before = time.Now(), busyCPU(), embedded.CPU(), diskBytes(dir)
+			control = r.control.start()
+			begun, busy, own, before = time.Now(), busyCPU(), embedded.CPU(), diskBytes(p.cmd.Dir)
 		}
 		if a.Result == nil {
 			continue
@@ -94,7 +97,8 @@ func watch(p *process, answers *json.Decoder, dir string) (run, error) {
 		return run{
 			Load: m.Load, Hist: m.Histogram, Elections: float64(m.Elections), OtherCores: max(0, seconds(busy-own)/seconds(took)),
 			Servers:      []serverUse{{CPUSeconds: seconds(m.CPU), ResidentKiB: after.ResidentKiB, PeakKiB: after.PeakKiB}},
-			WrittenBytes: diskBytes(dir) - before,
+			WrittenBytes: diskBytes(p.cmd.Dir) - before,
+			Control:      control(),
 			Embedded:     &embeddedUse{m.What, m.Allocs, m.AllocBytes},
 		}, nil
 	}
@@ -115,9 +119,9 @@ func allocBytes(r *run) float64 {
 }
 
 const howToReadEmbedded = "Three nodes and the load in one process, which is a program of its own per library, on loopback TCP and with a sync before\n" +
-	"every acknowledgement. `dnode to it` is the ratio of entries per second, taken round by round. CPU, allocations and bytes are\n" +
-	"those of the whole process divided by the entries: three nodes and the load, for dnode also its client, its connection and the\n" +
-	"server's side of it, since its client has no other way. The state machine is dnode's key-value store in all of them."
+	"every acknowledgement. `dnode to it` is the ratio of entries per second, taken round by round. CPU and allocations are those of\n" +
+	"the whole process divided by the entries: three nodes and the load, for dnode also its client, its connection and the server's\n" +
+	"side of it, since its client has no other way. KiB written is the disk's. The state machine is dnode's key-value store in all."
 
 // libraries is the table of the embedded scenarios.
 func (p *page) libraries(rec *record, t table) {

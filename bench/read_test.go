@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,6 +48,51 @@ func TestParseMetrics(t *testing.T) {
 	if got := grown(samples{"a": 1}, samples{"a": 4, "b": 2}, []string{"a", "b", "c"}); got != 5 {
 		t.Error(got)
 	}
+}
+
+// The syncs between two scrapes, with the bounds of their buckets.
+func TestSyncTimes(t *testing.T) {
+	before := parseMetrics("dnode_wal_sync_seconds_bucket{le=\"2e-05\"} 1\ndnode_wal_sync_seconds_bucket{le=\"4e-05\"} 2\n" +
+		"dnode_wal_sync_seconds_bucket{le=\"+Inf\"} 2\ndnode_wal_group_bytes_bucket{le=\"512\"} 7\n")
+	after := parseMetrics("dnode_wal_sync_seconds_bucket{le=\"2e-05\"} 1\ndnode_wal_sync_seconds_bucket{le=\"4e-05\"} 91\n" +
+		"dnode_wal_sync_seconds_bucket{le=\"+Inf\"} 102\ndnode_wal_group_bytes_bucket{le=\"512\"} 70\n")
+	if after["dnode_wal_sync_seconds_bucket"] != 194 {
+		t.Errorf("%v", after)
+	}
+	two := syncTimes([]samples{before, before}, []samples{after, after})
+	if want := []bucket{{20, 0}, {40, 178}, {0, 200}}; !slices.Equal(two, want) {
+		t.Errorf("%v, want %v", two, want)
+	}
+	if a, b, c := within(two, 0.5), within(two, 0.89), within(two, 0.9); a != "≤ 40.0 µs" || b != a || c != "> 40.0 µs" {
+		t.Error(a, b, c)
+	}
+	c := &cell{runs: []*run{{SyncTimes: two}, {SyncTimes: []bucket{{20, 5}, {0, 5}}}}}
+	if got := syncsOf(c); !slices.Equal(got, []bucket{{20, 5}, {40, 178}, {0, 205}}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// The control syncs on until it is stopped, and leaves nothing behind.
+func TestControl(t *testing.T) {
+	dir := t.TempDir()
+	c, err := newControl(dir, 328)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if l := c.start()(); l.Count == 0 || l.MaxUs <= 0 || l.P50Us > l.MaxUs*1.01 {
+			t.Errorf("%+v", l)
+		}
+	}
+	c.close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Error(left, err)
+	}
+	var none *control
+	if l := none.start()(); l.Count != 0 {
+		t.Errorf("%+v", l)
+	}
+	none.close()
 }
 
 func TestParseStat(t *testing.T) {

@@ -45,6 +45,7 @@ func reportText(rec *record, charts []chart) string {
 	p.processes(rec, t)
 	p.crossCheck(rec, t)
 	p.floors(rec)
+	p.syncs(rec, t)
 	p.troubles(rec, t)
 	p.commands(rec)
 	return p.String()

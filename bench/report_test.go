@@ -96,6 +96,10 @@ func sampleRuns(s *planned, round int) []run {
 		}
 		if system != sysTool {
 			r.ClientCPUSeconds, r.OtherCores = rate*8*5e-6, 0.05
+			if s.Op == load.Put {
+				r.Control = latency{160, 150, 300, 400, 900 * float64(round)}
+				r.SyncTimes = []bucket{{640, 600}, {1280, 980}, {2560, 998 + float64(round)}, {0, 1000}}
+			}
 			if s.Op == load.Mix && round == 2 {
 				r.OtherCores = 1.25
 			}

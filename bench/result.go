@@ -72,8 +72,10 @@ type run struct {
 	Gets     *load.Histogram `json:"gets,omitempty"`
 
 	ClientCPUSeconds float64      `json:"client_cpu_s"`
-	Servers          []serverUse  `json:"servers"`            // the leader first; embedded: the whole process
-	Embedded         *embeddedUse `json:"embedded,omitempty"` // of embedded scenarios
+	Servers          []serverUse  `json:"servers"`              // the leader first; embedded: the whole process
+	Embedded         *embeddedUse `json:"embedded,omitempty"`   // of embedded scenarios
+	SyncTimes        []bucket     `json:"sync_times,omitempty"` // of all servers' logs, by the servers
+	Control          latency      `json:"control"`              // plain syncs meanwhile
 	Elections        float64      `json:"elections"`
 	// WrittenBytes is what the disk has written meanwhile, for whomever.
 	WrittenBytes int64 `json:"written_bytes"`

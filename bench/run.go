@@ -19,12 +19,13 @@ import (
 
 // runner runs scenarios.
 type runner struct {
-	opt   options
-	group *group
-	bins  binaries
-	data  string // folder for data, on the disk that is measured
-	self  string // this program
-	lines map[string][]string
+	opt     options
+	group   *group
+	bins    binaries
+	data    string // folder for data, on the disk that is measured
+	self    string // this program
+	lines   map[string][]string
+	control *control
 }
 
 // seconds is d as a number.
@@ -114,8 +115,10 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 	var busy, own time.Duration
 	var begun time.Time
 	var written int64
+	control := func() latency { return latency{} }
 	m, err := r.work(ctx, o, func() (err error) {
 		counted, err = c.counted(ctx)
+		control = r.control.start()
 		begun, busy, own = time.Now(), busyCPU(), embedded.CPU()
 		written = diskBytes(r.data)
 		used = c.used() // last, so that the scrape does not count
@@ -125,6 +128,7 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 	out.WrittenBytes = diskBytes(r.data) - written
 	took := time.Since(begun)
 	busy, own = busyCPU()-busy, embedded.CPU()-own
+	out.Control = control()
 	if err != nil {
 		return err
 	}
@@ -137,6 +141,7 @@ func (r *runner) observe(ctx context.Context, c *cluster, o order, out *run) err
 		return errors.New("the load ended before its warm-up did")
 	}
 	own += m.ClientCPU
+	out.SyncTimes = syncTimes(counted, last)
 	for i := range c.members {
 		i := (c.leader + i) % len(c.members)
 		out.Servers = append(out.Servers, serverUse{

@@ -11,7 +11,8 @@ import (
 )
 
 // samples are the values of a node's metrics, by name; those of one name with
-// different labels are added up.
+// different labels are added up. Buckets of a histogram are there with their
+// labels too.
 type samples map[string]float64
 
 // fetch gets one page of a node.
@@ -57,8 +58,11 @@ func parseMetrics(text string) samples {
 		if err != nil {
 			continue
 		}
-		name, _, _ := strings.Cut(line[:cut], "{")
+		name, labels, _ := strings.Cut(strings.TrimSpace(line[:cut]), "{")
 		s[strings.TrimSpace(name)] += v
+		if strings.HasSuffix(name, "_bucket") {
+			s[name+"{"+labels] = v
+		}
 	}
 	return s
 }

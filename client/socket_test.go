@@ -2,12 +2,15 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dnode-engine/dnode/wire"
 )
@@ -95,17 +98,64 @@ func TestWrappedSocket(t *testing.T) {
 	}
 }
 
+// littleRoom makes the socket to n1 take little at once.
+func littleRoom(t *testing.T, c *Client) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if socket, ok := c.nodes["n1:1"].conn.net.(*net.TCPConn); !ok || socket.SetWriteBuffer(64<<10) != nil {
+		t.Fatal("cannot make the room small")
+	}
+}
+
+// A caller that writes its own request is not held up by a node that does not
+// read, and what it leaves behind half written is still one whole request.
+func TestFullSocket(t *testing.T) {
+	nw := newNetwork(t, "n1:1")
+	nw.tcp = true
+	c := nw.open(t, "n1:1")
+	littleRoom(t, c)
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	s := nw.nodes["n1:1"]
+	s.mu.Lock()
+	var node *link
+	for node = range s.links {
+		node.mu.Lock() // it reads no further
+	}
+	s.mu.Unlock()
+	begin, unknown := time.Now(), uint64(0)
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err := c.Put(ctx, "k", make([]byte, 1_000_000))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("put: %v", err)
+		}
+		if OutcomeUnknown(err) {
+			unknown++
+		}
+	}
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("three puts of 50 ms each took %v", took)
+	}
+	node.mu.Unlock()
+	if _, err := c.Put(t.Context(), "k", []byte("v")); err != nil {
+		t.Errorf("put after that: %v", err)
+	}
+	if it, err := c.Get(t.Context(), "k"); err != nil || string(it.Value) != "v" || it.Version != 2+unknown {
+		t.Errorf("got %.10q, version %d, %v", it.Value, it.Version, err)
+	}
+}
+
 // Requests larger than the room in the socket arrive whole and in order, of one
 // caller, whose request is begun by itself, and of several.
 func TestLargerThanRoom(t *testing.T) {
 	nw := newNetwork(t, "n1:1")
 	nw.tcp = true
 	c := nw.open(t, "n1:1")
-	c.mu.Lock()
-	if socket, ok := c.nodes["n1:1"].conn.net.(*net.TCPConn); !ok || socket.SetWriteBuffer(64<<10) != nil {
-		t.Fatal("cannot make the room small")
-	}
-	c.mu.Unlock()
+	littleRoom(t, c)
 	round := func(key string, size int) {
 		value := bytes.Repeat([]byte(key), size/len(key))
 		if _, err := c.Put(t.Context(), key, value); err != nil {
@@ -143,6 +193,11 @@ func TestReaderTellsItsBatch(t *testing.T) {
 	}
 	writing, goOn := make(chan bool, 10), make(chan bool)
 	c.mu.Lock()
+	for c.nodes["n2:1"].conn.corked { // or its own reader would write
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
 	socket := c.nodes["n2:1"].conn.socket
 	if socket == nil {
 		c.mu.Unlock()

@@ -372,45 +372,68 @@ func TestLateFounderJoins(t *testing.T) {
 	})
 }
 
-// A disk that hangs does not hang Shutdown for ever, and is not fooled into
-// letting another node use its folder.
-func TestShutdownWithHangingDisk(t *testing.T) {
-	tr := newTrace()
-	cfg := testConfig(t, "n1")
-	cfg.OpenFS = tr.fs(0)
-	n, err := Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
+// onLoop makes a node sync on its loop, or on the goroutine, from now on.
+func (n *Node) onLoop(t *testing.T, yes bool) {
+	t.Helper()
+	if !yes {
+		n.disk.average.Store(1 << 50)
+		return
 	}
-	c := mustConnect(t, n.ClientAddr())
-	eventually(t, "put", func() error { return c.put("k", "v") })
-	hold := tr.holdNode(0)
-	if _, err := c.Write(c.putFrame("k", "w")); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the sync to hang", func() error {
-		tr.mu.Lock()
-		defer tr.mu.Unlock()
-		if tr.waiting[0] == 0 {
-			return errors.New("no sync waits")
+	eventually(t, "segments to be prepared", func() error {
+		n.disk.average.Store(0)
+		if n.disk.behind.Load() || len(n.disk.own) > 0 {
+			return errors.New("not yet")
 		}
 		return nil
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := n.Shutdown(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "has not returned") {
-		t.Errorf("shutdown with a hanging disk: %v", err)
+}
+
+// A disk that hangs does not hang Shutdown for ever, and is not fooled into
+// letting another node use its folder.
+func TestShutdownWithHangingDisk(t *testing.T) {
+	f := func(onLoop bool) {
+		t.Helper()
+		tr := newTrace()
+		cfg := testConfig(t, "n1")
+		cfg.OpenFS = tr.fs(0)
+		n, err := Start(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := mustConnect(t, n.ClientAddr())
+		eventually(t, "put", func() error { return c.put("k", "v") })
+		n.onLoop(t, onLoop)
+		hold := tr.holdNode(0)
+		if _, err := c.Write(c.putFrame("k", "w")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the sync to hang", func() error {
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			if tr.waiting[0] == 0 || (n.disk.inlineAt.Load() != 0) != onLoop {
+				return errors.New("no sync waits")
+			}
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := n.Shutdown(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "has not returned") {
+			t.Errorf("shutdown with a hanging disk: %v", err)
+		}
+		cfg.OpenFS = nil
+		if again, err := Start(t.Context(), cfg); !errors.Is(err, wal.ErrLocked) {
+			again.Kill()
+			t.Errorf("second node on the folder: %v", err)
+		}
+		close(hold)
+		<-n.disk.ended
+		<-n.loopDone
+		if err := n.fs.Close(); err != nil {
+			t.Error(err)
+		}
 	}
-	cfg.OpenFS = nil
-	if again, err := Start(t.Context(), cfg); !errors.Is(err, wal.ErrLocked) {
-		again.Kill()
-		t.Errorf("second node on the folder: %v", err)
-	}
-	close(hold)
-	<-n.disk.ended
-	if err := n.fs.Close(); err != nil {
-		t.Error(err)
-	}
+	f(true)
+	f(false)
 }
 
 // overwrite writes to a file of a folder.
@@ -574,15 +597,23 @@ func TestHangingLeaderDisk(t *testing.T) {
 	c.wantGet(lead, wire.Stale, "k2", "after")
 }
 
-// A single node whose disk hangs leads on: reads are served, a write waits, and
-// the node says that it is not ready and why. The write is answered in the end.
+// A single node whose disk hangs leads on: a write waits, and the node says that it
+// is not ready and why. The write is answered in the end. Reads are served unless
+// it is the loop that waits.
 func TestHangingSoleDisk(t *testing.T) {
+	hangingSoleDisk(t, false)
+	hangingSoleDisk(t, true)
+}
+
+func hangingSoleDisk(t *testing.T, onLoop bool) {
+	t.Helper()
 	tr, said := newTrace(), &testLog{}
 	cfg := testConfig(t, "n1")
 	cfg.OpenFS, cfg.Logger, cfg.ElectionTicks = tr.fs(0), said.logger(), 20
 	n := start(t, cfg)
 	conn := mustConnect(t, n.ClientAddr())
 	eventually(t, "put", func() error { return conn.put("k", "v") })
+	n.onLoop(t, onLoop)
 	hold := tr.holdNode(0)
 	back := sync.OnceFunc(func() { tr.release(0); close(hold) })
 	t.Cleanup(back)
@@ -595,8 +626,13 @@ func TestHangingSoleDisk(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := conn.get(wire.Linearizable, "k"); err != nil || n.Status().Role != wire.RoleLeader {
-		t.Errorf("read: %v; role %v", err, n.Status().Role)
+	if onLoop != (n.disk.inlineAt.Load() != 0) {
+		t.Errorf("the loop waits since %d, want %v", n.disk.inlineAt.Load(), onLoop)
+	}
+	if !onLoop {
+		if _, err := conn.get(wire.Linearizable, "k"); err != nil || n.Status().Role != wire.RoleLeader {
+			t.Errorf("read: %v; role %v", err, n.Status().Role)
+		}
 	}
 	back()
 	if err := <-answered; err != nil {

@@ -25,10 +25,15 @@ const (
 	// tightShare of a segment is kept for others than bulk writes, and for what of
 	// these is already under way, while the next one is not ready.
 	tightShare = 4
+	// maxInlineNanos is how long syncs may take, averaged over the last ones, to be
+	// done on the event loop: longer ones are worth a goroutine's two wake-ups.
+	maxInlineNanos = int64(time.Millisecond)
+	averagedSyncs  = 16
 )
 
-// diskLoop runs node/disk on one goroutine. Whatever is queued while a sync
-// runs becomes the next group.
+// diskLoop runs node/disk: on the event loop while syncs are short, else on a
+// goroutine of its own, which also does all that is not a write. Whatever is
+// queued while a sync runs becomes the next group.
 type diskLoop struct {
 	fs    FS
 	opt   wal.Options
@@ -36,12 +41,14 @@ type diskLoop struct {
 	store *wal.Store
 	disk  *disk.Disk
 	done  func(replica.Completion, []replica.ReadDone) // called by the goroutine
-	space func(full bool)                              // likewise, when that changes
+	space func(full bool)                              // when that changes
 
 	wake     chan struct{}    // capacity 1: next has something
 	prepared chan preparation // capacity 1
 	behind   atomic.Bool      // the log has no prepared segment left and waits for one
 	tight    atomic.Bool      // and will soon need it
+	average  atomic.Int64     // of the last syncs, in nanoseconds
+	inlineAt atomic.Int64     // when the loop began to write, zero: it does not
 	stop     chan struct{}
 	ended    chan struct{}
 
@@ -49,17 +56,22 @@ type diskLoop struct {
 	next  diskWork
 	stats diskStats
 
-	// Owned by the goroutine.
+	// Holding it is the right to use the disk, and all that follows. Capacity 1.
+	own chan struct{}
+
+	stopped   bool // nothing may be done any more
+	busy      bool // something was written since the last look for idleness
 	mine      diskWork
 	answers   []replica.ReadDone
 	preparing bool
-	retryAt   time.Time // after a preparation that failed
-	crowded   error     // why the last preparation failed
-	stuck     error     // why mine.stores could not be written, if that passes
-	unread    error     // why nothing could be read, if that passes
-	low       bool      // less than the reserve is left
-	full      bool      // as last reported
-	noFiles   bool      // likewise
+	underWay  chan struct{} // closed when the last preparation has ended
+	retryAt   time.Time     // after a preparation that failed
+	crowded   error         // why the last preparation failed
+	stuck     error         // why mine.stores could not be written, if that passes
+	unread    error         // why nothing could be read, if that passes
+	low       bool          // less than the reserve is left
+	full      bool          // as last reported
+	noFiles   bool          // likewise
 
 	unreadable bool // the last read failed
 }
@@ -99,16 +111,18 @@ type diskStats struct {
 func newDiskLoop(fs FS, opt wal.Options, log *slog.Logger, store *wal.Store) *diskLoop {
 	d := &diskLoop{
 		fs: fs, opt: opt, log: log, store: store,
-		wake: make(chan struct{}, 1), prepared: make(chan preparation, 1),
-		stop: make(chan struct{}), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), prepared: make(chan preparation, 1), own: make(chan struct{}, 1),
+		stop: make(chan struct{}), ended: make(chan struct{}), underWay: make(chan struct{}),
 	}
+	close(d.underWay)
 	d.stats.sync.first = int64(20 * time.Microsecond)
 	d.stats.groupBytes.first = 256
 	d.disk = disk.New(&timedStore{LogStore: store, d: d})
 	return d
 }
 
-// enqueue takes over storage effects; it copies what is only lent.
+// enqueue takes over storage effects; it copies what is only lent. While syncs are
+// short they wait for the end of the loop's turn.
 func (d *diskLoop) enqueue(s *replica.Store, reads []replica.ReadRequest) {
 	if s.Seq == 0 && len(reads) == 0 {
 		return
@@ -123,8 +137,57 @@ func (d *diskLoop) enqueue(s *replica.Store, reads []replica.ReadRequest) {
 	}
 	d.next.reads = append(d.next.reads, reads...)
 	d.mu.Unlock()
-	d.signal()
+	if !d.quick() {
+		d.signal()
+	}
 }
+
+// quick reports whether syncs are short.
+func (d *diskLoop) quick() bool { return d.average.Load() <= maxInlineNanos }
+
+// inline ends a turn of the loop: it writes what is queued, or leaves that to the
+// goroutine, which takes what may last or has to wait.
+func (d *diskLoop) inline() replica.Completion {
+	writes, others := d.waiting()
+	if !writes && !others {
+		return replica.Completion{}
+	}
+	if others || !d.quick() || d.behind.Load() || !d.tryOwn() {
+		d.signal()
+		return replica.Completion{}
+	}
+	defer d.disown()
+	if d.stopped {
+		return replica.Completion{}
+	}
+	if d.stuck != nil || d.unread != nil {
+		d.signal()
+		return replica.Completion{}
+	}
+	d.inlineAt.Store(monotonic())
+	defer d.inlineAt.Store(0)
+	c, _ := d.turn()
+	d.lookAhead()
+	return c
+}
+
+// waiting reports what is queued.
+func (d *diskLoop) waiting() (writes, others bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.next.stores) > 0, len(d.next.reads) > 0 || d.next.identity != nil
+}
+
+func (d *diskLoop) tryOwn() bool {
+	select {
+	case d.own <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *diskLoop) disown() { <-d.own }
 
 // saveIdentity records the cluster, off the loop.
 func (d *diskLoop) saveIdentity(cluster wire.ClusterID, id wire.NodeID) {
@@ -153,41 +216,66 @@ func (d *diskLoop) run() {
 	defer close(d.ended)
 	idle := time.NewTicker(idleInterval)
 	defer idle.Stop()
-	busy := false
-	d.prepareNext()
+	work := d.lookAhead
 	for {
+		d.own <- struct{}{}
+		if !d.stopped {
+			work()
+		}
+		d.disown()
 		select {
 		case <-d.stop:
 			return
 		case <-d.wake:
-			busy = true
-			d.turn()
+			work = d.serve
 		case p := <-d.prepared:
-			d.takeOver(p)
-			d.retry()
+			work = func() {
+				d.takeOver(p)
+				d.retry()
+			}
 		case <-idle.C:
-			if !busy {
-				d.seal()
-			}
-			busy = false
-			d.retry()
-			d.low = d.lowRoom()
-			if d.full {
-				d.space(true) // again: there may have been no replica yet
-			}
+			work = d.rest
 		}
-		d.prepareNext()
-		d.lookBehind()
-		d.reportSpace()
-		d.reportFiles()
 	}
+}
+
+// serve carries out what is queued, on the goroutine.
+func (d *diskLoop) serve() {
+	if c, answers := d.turn(); c.Seq != 0 || len(answers) > 0 {
+		d.done(c, answers)
+	}
+	d.lookAhead()
+}
+
+// rest is done about once a second.
+func (d *diskLoop) rest() {
+	if !d.busy {
+		d.seal()
+	}
+	d.busy = false
+	d.low = d.lowRoom()
+	if d.full {
+		d.space(true) // again: there may have been no replica yet
+	}
+	d.retry()
 }
 
 // retry writes and reads once more what could not be.
 func (d *diskLoop) retry() {
 	if d.stuck != nil || d.unread != nil {
-		d.turn()
+		d.serve()
+		return
 	}
+	d.lookAhead()
+}
+
+// lookAhead sees to it that there is a segment when the log needs one, and says
+// what is missing.
+func (d *diskLoop) lookAhead() {
+	d.prepareNext()
+	d.lookBehind()
+	d.reportSpace()
+	d.reportFiles()
 }
 
 // reserveSegments is the room that is kept for deletes, and for what is already
@@ -257,11 +345,11 @@ func (d *diskLoop) reportFiles() {
 }
 
 // turn carries out everything that is queued.
-func (d *diskLoop) turn() {
+func (d *diskLoop) turn() (c replica.Completion, answers []replica.ReadDone) {
 	d.take()
-	var c replica.Completion
 	if len(d.mine.stores) > 0 {
 		d.awaitSegment()
+		d.busy = true
 		c = d.disk.Write(d.mine.stores)
 		if d.stuck = nil; wal.Passes(c.Err) {
 			d.stuck, c = c.Err, replica.Completion{}
@@ -270,9 +358,6 @@ func (d *diskLoop) turn() {
 		}
 	}
 	d.read()
-	if c.Seq != 0 || len(d.answers) > 0 {
-		d.done(c, d.answers)
-	}
 	// Not before the entry that says so is on the disk: a start that finds a cluster
 	// named and no configuration takes it that files were lost.
 	if d.mine.identity != nil && d.stuck == nil && d.disk.Err() == nil {
@@ -280,6 +365,7 @@ func (d *diskLoop) turn() {
 			d.log.Error("cannot record the cluster; the next start will", "event", "identity.failed", "err", err)
 		}
 	}
+	return c, d.answers
 }
 
 // read answers what is to be read. A member asks again by itself for what cannot
@@ -443,9 +529,12 @@ func (d *diskLoop) prepareNext() {
 		return
 	}
 	d.preparing = true
+	underWay := make(chan struct{})
+	d.underWay = underWay
 	opt := d.opt
 	opt.Hurry = d.behind.Load
-	go func() { // ends by itself; Node.end waits for what it sends
+	go func() { // ends by itself; Node.end waits for it
+		defer close(underWay)
 		err := wal.PrepareSegment(d.fs, opt, number)
 		if err != nil && !wal.Passes(err) {
 			d.log.Error("cannot prepare a log segment", "event", "segment.failed", "segment", number, "err", err)
@@ -454,33 +543,43 @@ func (d *diskLoop) prepareNext() {
 	}()
 }
 
-// end waits until the goroutine and a preparation have ended, or until ctx has
-// while the disk hangs. Nothing is carried out after the turn that is under way.
+// end waits until the goroutine and a preparation have ended, or until ctx and
+// some patience have while the disk hangs. Nothing is carried out after the turn
+// that is under way.
 func (d *diskLoop) end(ctx context.Context) error {
 	close(d.stop)
-	if !await(ctx, d.ended) || d.preparing && !await(ctx, d.prepared) {
-		return fmt.Errorf("cannot stop the disk: a write or sync has not returned: %w", ctx.Err())
+	patience, cancel := patient(ctx)
+	defer cancel()
+	select {
+	case d.own <- struct{}{}:
+	case <-patience.Done():
+		return fmt.Errorf("%w: %w", errDiskHangs, ctx.Err())
+	}
+	d.stopped = true
+	underWay := d.underWay
+	d.disown()
+	<-d.ended
+	select {
+	case <-underWay:
+	case <-patience.Done():
+		return fmt.Errorf("%w: %w", errDiskHangs, ctx.Err())
 	}
 	return nil
 }
 
-// await reports whether ch gives something before ctx, and patience with the
-// disk after it, have ended.
-func await[T any](ctx context.Context, ch <-chan T) bool {
-	select {
-	case <-ch:
-		return true
-	case <-ctx.Done():
-	}
-	select {
-	case <-ch:
-		return true
-	case <-time.After(diskPatience):
-		return false
+var errDiskHangs = errors.New("cannot stop the disk: a write or sync has not returned")
+
+// patient returns a context that ends some time after ctx.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(diskPatience, cancel) })
+	return later, func() {
+		stop()
+		cancel()
 	}
 }
 
-// timedStore measures syncs. It is called on the disk goroutine.
+// timedStore measures syncs. It is called by who owns the disk.
 type timedStore struct {
 	replica.LogStore
 	d *diskLoop
@@ -491,6 +590,8 @@ func (s *timedStore) Sync() error {
 	start := monotonic()
 	err := s.LogStore.Sync()
 	took := monotonic() - start
+	average := s.d.average.Load()
+	s.d.average.Store(average + (took-average)/averagedSyncs)
 	s.d.mu.Lock()
 	s.d.stats.sync.observe(took)
 	s.d.mu.Unlock()

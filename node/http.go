@@ -127,7 +127,7 @@ func (n *Node) notReady() []string {
 	add(s.founding != "", "the cluster is being founded: %s", s.founding)
 	add(s.fenced != "", "fenced: %s", s.fenced)
 	add(s.founding == "" && s.status.Leader == 0, "no leader is known")
-	add(s.status.Role == wire.RoleLeader && s.raft.DiskStalled, "the disk does not return: writes wait for it")
+	add(s.status.Role == wire.RoleLeader && s.raft.DiskStalled || n.loop.hangs.Load(), "the disk does not return: writes wait for it")
 	add(s.status.Applied+maxApplyLag < s.status.Commit, "applied %d of %d committed entries", s.status.Applied, s.status.Commit)
 	return reasons
 }

@@ -66,7 +66,7 @@ type loop struct {
 	lastTick  int64
 	ticks     uint64
 	fenced    bool
-	hangs     bool        // the disk does, as last logged
+	hangs     atomic.Bool // the disk does, as last logged
 	leader    wire.NodeID // as last logged
 	term      wire.Term
 	counters  counters
@@ -203,7 +203,26 @@ func (l *loop) Run(context.Context) error {
 	l.resume()
 	l.lightUntil.Store(l.lightAt + yieldNanos)
 	l.flush()
+	l.store()
 	return nil
+}
+
+// store writes what this turn has left for the disk while syncs are short, after
+// everything was said that need not wait for them. They are all that the loop ever
+// waits for.
+func (l *loop) store() {
+	c := l.disk.inline()
+	if c.Seq == 0 || l.killed.Load() {
+		return
+	}
+	l.readClock()
+	l.event()
+	l.rep.Stored(c)
+	l.endBatch()
+	l.flush()
+	if writes, others := l.disk.waiting(); writes || others {
+		l.post()
+	}
 }
 
 // endBatch takes the effects of the events so far.
@@ -326,14 +345,25 @@ func (l *loop) logChanges() {
 // logHang says that the disk hangs: a sole voter leads on, and nothing else tells.
 func (l *loop) logHang() {
 	hangs := l.rep.Raft().Status().DiskStalled
-	if hangs == l.hangs || l.rep.Fenced() != nil {
+	if l.rep.Fenced() != nil || !l.hangs.CompareAndSwap(!hangs, hangs) {
 		return
 	}
-	l.hangs = hangs
 	if hangs {
-		l.log.Warn("the disk has not returned for an election timeout: this node acknowledges nothing until it does; look at the disk and its file system", "event", "disk.hangs")
+		l.log.Warn(hangText, "event", "disk.hangs")
 	} else {
 		l.log.Info("the disk has returned", "event", "disk.returned")
+	}
+}
+
+const hangText = "the disk has not returned for an election timeout: this node acknowledges nothing until it does; look at the disk and its file system"
+
+// watchDisk says so while the loop waits for the disk and cannot. It is called by
+// the ticker.
+func (l *loop) watchDisk() {
+	since := l.disk.inlineAt.Load()
+	limit := int64(l.cfg.ElectionTicks) * int64(l.cfg.TickInterval)
+	if since != 0 && monotonic()-since > limit && l.hangs.CompareAndSwap(false, true) {
+		l.log.Warn(hangText, "event", "disk.hangs")
 	}
 }
 

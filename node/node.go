@@ -414,6 +414,7 @@ func (n *Node) ticker() {
 		case <-n.tickStop:
 			return
 		}
+		n.loop.watchDisk()
 		n.loop.post()
 	}
 }

@@ -93,6 +93,7 @@ func TestFloodOnAStalledDisk(t *testing.T) {
 	n := start(t, cfg)
 	conn := mustConnect(t, n.ClientAddr())
 	eventually(t, "put", func() error { return conn.put("k", "v") })
+	n.onLoop(t, false)
 	hold := tr.holdNode(0)
 	resume := sync.OnceFunc(func() {
 		tr.release(0)

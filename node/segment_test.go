@@ -130,11 +130,10 @@ func TestLogWaitsForPreparation(t *testing.T) {
 	fs.create = func() { <-hold }
 	d := newDiskLoop(fs, opt, cfg.Logger, store)
 	told := replica.Completion{}
-	d.done = func(c replica.Completion, _ []replica.ReadDone) { told = c }
 	write := func(i wire.Index) {
 		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: i, Term: 1}, nil, make([]byte, 10_000))
 		d.enqueue(&replica.Store{Seq: uint64(i), Append: [][]byte{e}, Last: i}, nil)
-		d.turn()
+		told, _ = d.turn()
 		d.lookBehind()
 	}
 	d.prepareNext()
@@ -211,15 +210,13 @@ func TestReadWaitsForDescriptors(t *testing.T) {
 	d.done = func(_ replica.Completion, reads []replica.ReadDone) { told = append(told, reads...) }
 	fs.none.Store(true)
 	d.enqueue(&replica.Store{}, []replica.ReadRequest{{Lo: 1, Hi: 3, MaxBytes: 1 << 20}, {Peer: 2, Lo: 1, Hi: 3, MaxBytes: 1 << 20}, {Peer: 3, Lo: 40, Hi: 41, MaxBytes: 1 << 20}})
-	d.turn()
+	d.serve()
 	d.retry()
-	d.reportFiles()
 	if len(told) != 2 || told[1].Err != nil || told[0].Peer != 2 || !errors.Is(told[0].Err, wal.ErrNoFiles) || !d.noFiles || d.unreadable {
 		t.Errorf("without descriptors: %+v, told so %v, called unreadable %v", told, d.noFiles, d.unreadable)
 	}
 	fs.none.Store(false)
 	d.retry()
-	d.reportFiles()
 	if len(told) != 3 || told[2].Peer != 0 || told[2].Err != nil || len(told[2].Data) == 0 || d.noFiles {
 		t.Errorf("with descriptors: %d answers, none told %v", len(told), d.noFiles)
 	}
@@ -297,6 +294,7 @@ func TestClusterIsRecordedBehindItsEntry(t *testing.T) {
 		}
 		d := newDiskLoop(unlocked{fs}, opt, slog.New(slog.DiscardHandler), store)
 		d.done = func(replica.Completion, []replica.ReadDone) {}
+		d.retryAt = time.Now().Add(time.Hour) // nothing is prepared beside it
 		recorded := func() bool {
 			id, err := wal.LoadIdentity(fs)
 			if err != nil {

@@ -125,28 +125,17 @@ func (l *loop) drained() bool {
 	return true
 }
 
-// end ends every goroutine. In order: ports, links, timer, disk, event loop, HTTP:
-// the loop comes after all who post to it, for gnet closes the descriptor that a
-// post would write to.
+// end ends the use of the folder, and every goroutine. If the disk hangs, files
+// and lock stay its own, and the goroutines end when it is back.
 func (n *Node) end(ctx context.Context, orderly bool) error {
 	n.client.close()
 	n.peer.close()
-	n.linkStop()
-	n.client.wait()
-	n.peer.wait()
-	n.linkWG.Wait()
-	close(n.tickStop)
-	n.kicker.Stop()
-	n.tickWG.Wait()
-	hangs := n.disk.end(ctx)
-	n.stopLoop()
-	n.loop.release()
-	if n.admin != nil {
-		n.admin.close(ctx)
+	if err := n.disk.end(ctx); err != nil {
+		n.loop.killed.Store(true)
+		go n.endRest(context.Background())
+		return err
 	}
-	if hangs != nil { // it still uses the files: they and the lock stay its own
-		return hangs
-	}
+	n.endRest(ctx)
 	var err error
 	if orderly {
 		if err = n.store.Close(); err != nil {
@@ -157,6 +146,24 @@ func (n *Node) end(ctx context.Context, orderly bool) error {
 		err = errors.Join(err, fmt.Errorf("cannot release the data folder: %w", cerr))
 	}
 	return err
+}
+
+// endRest ends all goroutines but the disk's. In order: ports, links, timer, event
+// loop, HTTP: the loop comes after all who post to it, for gnet closes the
+// descriptor that a post would write to.
+func (n *Node) endRest(ctx context.Context) {
+	n.linkStop()
+	n.client.wait()
+	n.peer.wait()
+	n.linkWG.Wait()
+	close(n.tickStop)
+	n.kicker.Stop()
+	n.tickWG.Wait()
+	n.stopLoop()
+	n.loop.release()
+	if n.admin != nil {
+		n.admin.close(ctx)
+	}
 }
 
 // release lets go of what is large, for who keeps a stopped node.

@@ -1,0 +1,92 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dnode-engine/dnode/node/replica"
+	"github.com/dnode-engine/dnode/wal"
+	"github.com/dnode-engine/dnode/wal/osfs"
+	"github.com/dnode-engine/dnode/wire"
+)
+
+// The loop writes by itself what is sure to be short, and leaves all else to the
+// goroutine.
+func TestWhoWrites(t *testing.T) {
+	cfg := testConfig(t, "n1")
+	fs, err := osfs.Open(cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := wal.Options{SegmentBytes: wire.MinSegmentBytes}
+	store, _, _, err := wal.OpenStore(fs, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDiskLoop(fs, opt, cfg.Logger, store)
+	d.retryAt = time.Now().Add(time.Hour) // nothing is prepared beside it
+	seq := uint64(0)
+	f := func(what string, inline, wakes bool, change func()) {
+		t.Helper()
+		d.average.Store(maxInlineNanos)
+		d.behind.Store(false)
+		change()
+		seq++
+		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: wire.Index(seq), Term: 1}, nil, nil)
+		d.enqueue(&replica.Store{Seq: seq, Append: [][]byte{e}, Last: wire.Index(seq)}, nil)
+		c := d.inline()
+		if (c.Seq == seq) != inline || c.Err != nil {
+			t.Errorf("%s: the loop writes up to %d of %d, %v", what, c.Seq, seq, c.Err)
+		}
+		if (len(d.wake) > 0) != wakes {
+			t.Errorf("%s: the goroutine is woken: %v", what, !wakes)
+		}
+		if len(d.wake) > 0 {
+			<-d.wake
+			d.turn()
+		}
+	}
+	none := func() {}
+	f("short syncs", true, false, none)
+	f("long syncs", false, true, func() { d.average.Store(maxInlineNanos + 1) })
+	f("no segment is prepared", false, true, func() { d.behind.Store(true) })
+	f("something is to be read, too", false, true, func() { d.next.reads = []replica.ReadRequest{{Peer: 2, Lo: 1, Hi: 2, MaxBytes: 1}} })
+	f("the cluster is to be recorded, too", false, true, func() { d.next.identity = &wal.Identity{} })
+	f("the goroutine is at work", false, true, func() { d.own <- struct{}{} })
+	d.disown()
+	f("a write waits for room", false, true, func() { d.stuck = wal.ErrNoSpace })
+	f("again", true, false, none)
+	if c := d.inline(); c.Seq != 0 || len(d.wake) > 0 {
+		t.Errorf("nothing is queued: %+v", c)
+	}
+	f("the node has stopped", false, false, func() { d.stopped = true })
+	if err := errors.Join(store.Close(), fs.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// quickStore syncs in no time.
+type quickStore struct{ replica.LogStore }
+
+func (quickStore) Sync() error { return nil }
+
+// One long sync sends the next ones to the goroutine, and short ones bring them
+// back, though not the first.
+func TestLongSyncIsForgotten(t *testing.T) {
+	d := newDiskLoop(nil, wal.Options{}, nil, nil)
+	s := timedStore{LogStore: quickStore{}, d: d}
+	d.average.Store(int64(averagedSyncs) * maxInlineNanos * 2)
+	syncs := 0
+	for ; !d.quick(); syncs++ {
+		if syncs > 1000 {
+			t.Fatalf("average %d after %d syncs", d.average.Load(), syncs)
+		}
+		if err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if syncs < averagedSyncs {
+		t.Errorf("forgotten after %d syncs", syncs)
+	}
+}

@@ -25,7 +25,7 @@ const (
 	HelloTimeoutNanos = 2_000_000_000
 
 	MaxUncommittedBytes = 64 << 20 // proposals not yet committed
-	LogTailBytes        = 64 << 20 // entries kept in memory
+	LogTailBytes        = 64 << 20 // entries kept in memory for members that lack them
 	DefaultSegmentBytes = 64 << 20
 	MinSegmentBytes     = 8 * MaxCommandBytes
 )

@@ -216,3 +216,48 @@ func TestEntriesStayInMemoryUntilTheyAreDurable(t *testing.T) {
 		t.Errorf("in memory from %d: the test shows nothing", r.log.memFirst)
 	}
 }
+
+// What every member has leaves a leader's memory and a follower's soon; what one
+// lacks stays in a leader's for it.
+func TestTailOfTheLogThatAllHaveIsShort(t *testing.T) {
+	net := newNetwork(3, 0, func(c *Config) { c.TailBytes = 64 << 20 })
+	lead := net.elect(1)
+	net.settle()
+	propose := func(n int) {
+		t.Helper()
+		for range n {
+			if _, err := net.propose(1, string(make([]byte, 1<<20))); err != nil {
+				t.Fatal(err)
+			}
+			net.settle()
+			for id := range wire.NodeID(3) {
+				r := net.node(id + 1).core
+				r.Applied(r.log.commit)
+			}
+		}
+	}
+	const short = sharedTailBytes + 2<<20 // chunks are let go whole
+	propose(20)
+	for id := range wire.NodeID(3) {
+		if n := net.node(id + 1).core.log.memBytes; n < sharedTailBytes/2 || n > short {
+			t.Errorf("member %d has %d bytes in memory that all have", id+1, n)
+		}
+	}
+	net.cuts = [][2]wire.NodeID{{1, 3}, {3, 1}}
+	propose(20)
+	if n := lead.core.log.memBytes; n < 20<<20 {
+		t.Errorf("the leader has %d bytes in memory, one member lacks 20 MiB", n)
+	}
+	if n := net.node(2).core.log.memBytes; n > short {
+		t.Errorf("a follower has %d bytes in memory", n)
+	}
+	net.cuts = nil
+	for range 20 {
+		net.tickAll()
+		net.settle()
+	}
+	propose(1)
+	if n := lead.core.log.memBytes; n > short || net.node(3).core.log.last != lead.core.log.last {
+		t.Errorf("the leader has %d bytes in memory, the member that was away %d entries of %d", n, net.node(3).core.log.last, lead.core.log.last)
+	}
+}

@@ -91,6 +91,9 @@
 //   - Small scopes are explored on the real core, whose steps are remembered by state and event,
 //     with a network that keeps what was sent. A model in another language was rejected: it would
 //     not be this code, and 130,000 states a second are enough.
+//   - 2026-11-24: of entries that every member has 4 MiB stay in memory; TailBytes are for those
+//     that one of them lacks. A shorter tail for all was rejected: a member whose disk stood still
+//     for half a second would be served from the leader's, beside its syncs.
 //
 // # Sources
 //

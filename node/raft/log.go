@@ -11,6 +11,9 @@ import (
 const (
 	maxChunkBytes = 1 << 20
 	minChunkBytes = 512
+	// sharedTailBytes of the tail stay in memory though every member has them: one
+	// that was restarted, or a new leader's followers, lack but the end of the log.
+	sharedTailBytes = 4 << 20
 )
 
 // segment is a run of entries that lie back to back in one chunk. A new one

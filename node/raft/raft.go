@@ -175,6 +175,22 @@ func (r *Raft) Applied(i wire.Index) {
 	}
 	r.log.applied = max(r.log.applied, i)
 	r.log.evict(min(r.log.durable, r.log.applied), r.cfg.TailBytes)
+	r.log.evict(min(r.log.durable, r.log.applied, r.everywhere()), min(r.cfg.TailBytes, sharedTailBytes))
+}
+
+// everywhere returns an entry up to which a leader knows that every member has
+// the log. To others nobody asks for entries.
+func (r *Raft) everywhere() wire.Index {
+	i := r.log.last
+	if r.role != Leader {
+		return i
+	}
+	for k := range r.peers {
+		if p := &r.peers[k]; p.id != r.cfg.ID {
+			i = min(i, p.match)
+		}
+	}
+	return i
 }
 
 // Tick advances the core's timers by one tick.

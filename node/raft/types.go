@@ -40,7 +40,7 @@ type Config struct {
 	MaxAppendBytes      int // entries of one Append message, unless the first alone is larger
 	MaxInflightBytes    int // entries sent to one peer and not yet acknowledged
 	MaxUncommittedBytes int // proposals not yet committed, beyond which Propose says ErrBusy
-	TailBytes           int // memory of the log's tail kept for peers and apply
+	TailBytes           int // memory of the log's tail kept for apply and for peers that lack it
 }
 
 // ConfigAt is a configuration and the index of its entry (0: bootstrap).

@@ -78,6 +78,9 @@ func (f *serveFlags) run(ctx context.Context, con *console) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads is no reason to stop
+	pacing, stopPacing := context.WithCancel(ctx)
+	defer stopPacing()
+	go paceGC(pacing, con.env)
 	n, err := node.Start(ctx, f.cfg)
 	if errors.Is(err, node.ErrConfig) {
 		return usagef("%v; see \"dnode serve --help\"", err)

@@ -3,6 +3,8 @@ package kv
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/dnode-engine/dnode/wire"
 )
 
 // Odd constants with about as many ones as zeros; any such would do. They are
@@ -15,19 +17,29 @@ const (
 	hashLast  = 0xa0761d6478bd642f
 )
 
-// hashItem returns the hash of one item's encoded form, never zero. The length
-// goes in as well, so that the zero padding of the last block is told apart
-// from content. The state's hash is the wrapping sum of its items' hashes.
-func hashItem(b []byte) uint64 {
-	n := uint64(len(b))
-	x, y := uint64(hashSeed0), hashSeed1^n
-	for len(b) > 32 {
-		x, y = hashBlock(b[:32:32], x, y)
-		b = b[32:]
+// hashItem returns the hash of one item as wire.AppendItem encodes it, never
+// zero; body is its key and value, back to back. The length goes in as well, so
+// that the zero padding of the last block is told apart from content. The
+// state's hash is the wrapping sum of its items' hashes.
+func hashItem(it *wire.Item, body []byte) uint64 {
+	n := uint64(wire.ItemHeaderBytes + len(body))
+	lengths := uint64(len(it.Key)) | uint64(len(it.Value))<<16 // and the first two bytes of body
+	begin := min(len(body), 2)
+	for i, c := range body[:begin] {
+		lengths |= uint64(c) << (48 + 8*i)
 	}
-	var last [32]byte
-	copy(last[:], b)
-	x, y = hashBlock(last[:], x, y)
+	x := mix(uint64(it.CreateRevision)^hashKey0, uint64(it.ModRevision)^hashSeed0)
+	y := mix(it.Version^hashKey1, lengths^hashSeed1^n)
+	body = body[begin:]
+	for len(body) > 32 {
+		x, y = hashBlock(body[:32:32], x, y)
+		body = body[32:]
+	}
+	if len(body) > 0 {
+		var last [32]byte
+		copy(last[:], body)
+		x, y = hashBlock(last[:], x, y)
+	}
 	h := mix(mix(x^hashLast, y^n), hashKey0^n)
 	return max(h, 1)
 }

@@ -13,7 +13,7 @@ const (
 	maxFree      = 4        // empty slabs kept for reuse
 	hashBytes    = 8        // precede every item: its hash, 0 once it is dead
 	noSlab       = ^uint32(0)
-	maxItemBytes = hashBytes + wire.ItemHeaderBytes + wire.MaxKeyBytes + wire.MaxCommandBytes
+	maxItemBytes = hashBytes + headBytes + maxTailBytes + wire.MaxKeyBytes + wire.MaxCommandBytes
 )
 
 // The limits are asserted against each other: an array of negative length does
@@ -24,19 +24,10 @@ var (
 	_ [1<<31 - maxItemBytes]struct{}
 )
 
-// Where the fields of an encoded item stand; see wire.AppendItem.
-const (
-	modAt      = 8
-	versionAt  = 16
-	keyLenAt   = 24
-	valueLenAt = 26
-)
-
 // slab is a run of items, each behind its hash, appended one after another.
 //
-// Invariant: what was appended never changes, but for the hash words, and for
-// an item's create revision and version before its put returns. data is set
-// when the slab is taken into use and stays until it is released.
+// Invariant: what was appended never changes, but for the hash words. data is
+// set when the slab is taken into use and stays until it is released.
 type slab struct {
 	data []byte // nil: the slot is free
 	used uint32 // bytes appended
@@ -126,13 +117,11 @@ func (h *heap) add(data []byte) uint32 {
 	return uint32(len(h.slabs) - 1)
 }
 
-// item returns the encoded item at off. It stays valid until the slab is
-// released.
-func (h *heap) item(id, off uint32) []byte {
-	b := h.slabs[id].data[off+hashBytes:]
-	n := itemLen(b)
-	return b[:n:n]
-}
+// item returns the item at off. Its body stays valid until the slab is released.
+func (h *heap) item(r ref) item { return loadItem(h.slabs[r.slab].data[r.off+hashBytes:]) }
+
+// key returns the key of the item at off, likewise.
+func (h *heap) key(r ref) []byte { return loadKey(h.slabs[r.slab].data[r.off+hashBytes:]) }
 
 // kill marks the item at off dead and returns the hash it had.
 func (h *heap) kill(id, off uint32) uint64 {
@@ -203,19 +192,4 @@ func (h *heap) unpin(epoch uint64) {
 		n++
 	}
 	h.limbo = append(h.limbo[:0], h.limbo[n:]...)
-}
-
-func itemLen(item []byte) int {
-	le := binary.LittleEndian
-	return wire.ItemHeaderBytes + int(le.Uint16(item[keyLenAt:])) + int(le.Uint32(item[valueLenAt:]))
-}
-
-func itemKey(item []byte) []byte {
-	n := int(binary.LittleEndian.Uint16(item[keyLenAt:]))
-	return item[wire.ItemHeaderBytes : wire.ItemHeaderBytes+n : wire.ItemHeaderBytes+n]
-}
-
-func itemValue(item []byte) []byte {
-	n := int(binary.LittleEndian.Uint16(item[keyLenAt:]))
-	return item[wire.ItemHeaderBytes+n:]
 }

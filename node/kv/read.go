@@ -19,11 +19,11 @@ func (s *Store) Read(query, dst []byte) ([]byte, error) {
 	if q.Op == wire.QueryScan {
 		return s.scan(q, dst), nil
 	}
-	item := s.get(q.Key)
-	if item == nil {
+	it, found := s.get(q.Key)
+	if !found {
 		return append(dst, byte(wire.StatusNotFound)), nil
 	}
-	return append(append(dst, byte(wire.StatusOK)), item...), nil
+	return it.append(append(dst, byte(wire.StatusOK)), true), nil
 }
 
 // page collects the result of one scan.
@@ -42,29 +42,28 @@ func (s *Store) scan(q wire.Query, dst []byte) []byte {
 	at := len(dst) + 1
 	p.dst = append(dst, byte(wire.StatusOK), 0, 0, 0, 0, 0)
 	p.start, p.query, p.count, p.more = len(p.dst), q, 0, false
-	s.tree.Ascend(s.seek(q.Start), p.next)
+	s.ascend(q.Start, p.next)
 	dst = p.dst
 	if p.more {
 		dst[at] = 1
 	}
 	binary.LittleEndian.PutUint32(dst[at+1:], p.count)
-	s.probe, p.dst, p.query = nil, nil, wire.Query{} // keep nothing that is the caller's
+	p.dst, p.query = nil, wire.Query{} // keep nothing that is the caller's
 	return dst
 }
 
 // visit adds the next item to the page, and reports whether to go on.
 func (p *page) visit(r ref) bool {
 	q := &p.query
-	item := p.index.item(r.slab, r.off)
-	key := itemKey(item)
-	if len(q.End) > 0 && bytes.Compare(key, q.End) >= 0 {
+	it := p.index.item(r)
+	if len(q.End) > 0 && bytes.Compare(it.key(), q.End) >= 0 {
 		return false
 	}
 	countOnly := q.Flags&wire.ScanCountOnly != 0
 	if p.count == q.Limit {
 		p.more = true
 		if countOnly {
-			p.appendKey(item, key)
+			p.dst = it.append(p.dst, false)
 		}
 		return false
 	}
@@ -72,26 +71,16 @@ func (p *page) visit(r ref) bool {
 		p.count++
 		return true
 	}
-	size := len(item)
-	if q.Flags&wire.ScanKeysOnly != 0 {
-		size = wire.ItemHeaderBytes + len(key)
+	values := q.Flags&wire.ScanKeysOnly == 0
+	size := wire.ItemHeaderBytes + it.keyLen
+	if values {
+		size = wire.ItemHeaderBytes + len(it.body)
 	}
 	if p.count > 0 && len(p.dst)-p.start+size > wire.ScanPageBytes {
 		p.more = true
 		return false
 	}
 	p.count++
-	if q.Flags&wire.ScanKeysOnly != 0 {
-		p.appendKey(item, key)
-	} else {
-		p.dst = append(p.dst, item...)
-	}
+	p.dst = it.append(p.dst, values)
 	return true
-}
-
-// appendKey appends an item without its value.
-func (p *page) appendKey(item, key []byte) {
-	p.dst = append(p.dst, item[:valueLenAt]...)
-	p.dst = append(p.dst, 0, 0, 0, 0)
-	p.dst = append(p.dst, key...)
 }

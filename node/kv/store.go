@@ -76,13 +76,14 @@ func (s *Store) Apply(index wire.Index, command, dst []byte) []byte {
 func (s *Store) Hash() uint64 { return s.hash }
 
 // Keys returns the number of keys.
-func (s *Store) Keys() int { return s.tree.Len() }
+func (s *Store) Keys() int { return s.keys }
 
-// Bytes returns the size of all items: keys and values, and 38 bytes for each.
+// Bytes returns the size of all items: keys and values, and 15 to 38 bytes for
+// each.
 func (s *Store) Bytes() int64 { return s.held - s.dead }
 
 // Memory returns the bytes of all slabs: live items, dead ones and room for
-// more. The index takes about 24 bytes for each key on top.
+// more. The index takes about 18 bytes for each key on top.
 func (s *Store) Memory() int64 { return s.memory }
 
 func refuse(dst, command []byte, err error) []byte {
@@ -128,8 +129,8 @@ func (s *Store) command(index wire.Index, c *wire.Command, dst []byte) []byte {
 			return append(dst, byte(wire.StatusNotFound))
 		}
 	case wire.OpCAS:
-		if item := s.get(c.Key); !holds(c, item) {
-			return appendFailed(dst, item)
+		if it, found := s.get(c.Key); !holds(c, &it, found) {
+			return appendFailed(dst, &it, found)
 		}
 		s.put(index, c.Key, c.Value)
 	default:
@@ -138,54 +139,55 @@ func (s *Store) command(index wire.Index, c *wire.Command, dst []byte) []byte {
 	return append(dst, byte(wire.StatusOK))
 }
 
-// holds says whether a compare-and-set's condition holds for the item found,
-// nil if none was.
-func holds(c *wire.Command, item []byte) bool {
+// get returns the item of key, if there is one.
+func (s *Store) get(key []byte) (it item, found bool) {
+	r, found := s.find(key)
+	if found {
+		it = s.item(r)
+	}
+	return it, found
+}
+
+// holds says whether a compare-and-set's condition holds for the item, if one
+// was found.
+func holds(c *wire.Command, it *item, found bool) bool {
 	switch {
 	case c.Mode == wire.CASAbsent:
-		return item == nil
-	case item == nil:
+		return !found
+	case !found:
 		return false
 	case c.Mode == wire.CASValue:
-		return bytes.Equal(itemValue(item), c.Expected)
+		return bytes.Equal(it.value(), c.Expected)
 	default:
-		return binary.LittleEndian.Uint64(item[modAt:]) == uint64(c.Revision())
+		return wire.Index(it.mod) == c.Revision()
 	}
 }
 
-func appendFailed(dst, item []byte) []byte {
-	if item == nil {
+func appendFailed(dst []byte, it *item, found bool) []byte {
+	if !found {
 		return append(dst, byte(wire.StatusConditionFailed), 0)
 	}
-	return append(append(dst, byte(wire.StatusConditionFailed), 1), item...)
+	return it.append(append(dst, byte(wire.StatusConditionFailed), 1), true)
 }
 
-// put appends the new item as if the key were new, so that one descent both
-// enters it and finds the old one, and then takes over the old one's history.
+// put makes the key's item, with the history of the one that it replaces.
 func (s *Store) put(index wire.Index, key, value []byte) {
-	le := binary.LittleEndian
-	r := ref{prefix: prefix(key)}
-	var b []byte
-	r.slab, r.off, b = s.alloc(hashBytes + wire.ItemHeaderBytes + len(key) + len(value))
-	item := b[hashBytes:]
-	wire.AppendItem(item[:0], wire.Item{
-		CreateRevision: index, ModRevision: index, Version: 1, Key: key, Value: value,
-	})
-	old, replaced := s.tree.Set(r)
+	it := wire.Item{CreateRevision: index, ModRevision: index, Version: 1, Key: key, Value: value}
+	slot, replaced := s.place(key)
 	if replaced {
-		was := s.slabs[old.slab].data[old.off+hashBytes:]
-		copy(item[:modAt], was[:modAt])
-		le.PutUint64(item[versionAt:], le.Uint64(was[versionAt:])+1)
-		s.hash -= s.drop(old.slab, old.off)
+		old := s.item(*slot)
+		it.CreateRevision, it.Version = wire.Index(old.create), old.version+1
+		s.hash -= s.drop(slot.slab, slot.off)
 	}
-	h := hashItem(item)
-	le.PutUint64(b, h)
+	var b []byte
+	slot.slab, slot.off, b = s.alloc(hashBytes + storedBytes(&it))
+	h := hashItem(&it, storeItem(b[hashBytes:], &it))
+	binary.LittleEndian.PutUint64(b, h)
 	s.hash += h
 }
 
 func (s *Store) remove(key []byte) bool {
-	r, ok := s.tree.Delete(s.seek(key))
-	s.probe = nil
+	r, ok := s.take(key)
 	if ok {
 		s.hash -= s.drop(r.slab, r.off)
 	}

@@ -191,10 +191,10 @@ func TestHashTellsFieldsApart(t *testing.T) {
 				item[i] = byte(rnd.Uint32())
 			}
 		}
-		h := hashItem(item)
+		h := hashWire(item)
 		for bit := range len(item) * 8 {
 			item[bit/8] ^= 1 << (bit % 8)
-			changed := bits.OnesCount64(h ^ hashItem(item))
+			changed := bits.OnesCount64(h ^ hashWire(item))
 			item[bit/8] ^= 1 << (bit % 8)
 			if changed < 8 {
 				t.Fatalf("size %d: bit %d changes only %d bits of the hash", size, bit, changed)
@@ -209,7 +209,7 @@ func TestHashTellsFieldsApart(t *testing.T) {
 	// Bytes that move between key and value, and zeros at the end.
 	f := func(a, b wire.Item) {
 		t.Helper()
-		if hashItem(wire.AppendItem(nil, a)) == hashItem(wire.AppendItem(nil, b)) {
+		if hashWire(wire.AppendItem(nil, a)) == hashWire(wire.AppendItem(nil, b)) {
 			t.Fatalf("%v and %v have one hash", a, b)
 		}
 	}

@@ -237,11 +237,11 @@ var replicaMutants = []mutant{
 	},
 	{
 		name: "cas-ignores-state", class: "own", by: "sim", breaks: "a compare-and-set sets without comparing",
-		edits: []edit{{storeGo, `if item := s.get(c.Key); !holds(c, item) {`, `if item := s.get(c.Key); !holds(c, item) && index == 0 {`}},
+		edits: []edit{{storeGo, `if it, found := s.get(c.Key); !holds(c, &it, found) {`, `if it, found := s.get(c.Key); !holds(c, &it, found) && index == 0 {`}},
 	},
 	{
 		name: "cas-by-prefix", class: "own", by: "sim", breaks: "a compare-and-set is content with a value that begins as expected",
-		edits: []edit{{storeGo, `bytes.Equal(itemValue(item), c.Expected)`, `bytes.HasPrefix(itemValue(item), c.Expected)`}},
+		edits: []edit{{storeGo, `bytes.Equal(it.value(), c.Expected)`, `bytes.HasPrefix(it.value(), c.Expected)`}},
 	},
 	{
 		name: "full-page-is-last", class: "own", by: "kv", breaks: "a page that its bytes end counts as the last",

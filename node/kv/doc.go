@@ -63,8 +63,8 @@
 // 2026-11-24, the same keys and values (go test ./node/kv -run xxx -bench Million):
 //
 //   - Items are stored with the revisions' own widths, 281 bytes instead of 302, and
-//     not as they travel: 297 MB in 18 k objects where it was 324 MB in 40 k, index
-//     included. Revisions stand last: with them before the key a scan took longer.
+//     not as they travel: 299 MB in 18 k objects where it was 324 MB in 40 k, index
+//     included. The price: a scan of 100 keys takes 26 µs where it took 16.
 //     Rejected: doing without the stored hash of small items, which saves 8 more and
 //     reads the old value at each overwrite.
 //   - A B-tree of our own instead of tidwall/btree: arrays of refs grow by 8, and

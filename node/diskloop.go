@@ -152,7 +152,7 @@ func (d *diskLoop) inline() replica.Completion {
 	if !writes && !others {
 		return replica.Completion{}
 	}
-	if others || !d.quick() || d.behind.Load() || !d.tryOwn() {
+	if others || !d.quick() || !d.tryOwn() {
 		d.signal()
 		return replica.Completion{}
 	}
@@ -160,7 +160,9 @@ func (d *diskLoop) inline() replica.Completion {
 	if d.stopped {
 		return replica.Completion{}
 	}
-	if d.stuck != nil || d.unread != nil {
+	// The loop must not wait for a segment: the goroutine may have been told that it is
+	// ready, and wait for the disk. Whether one is missing only the owner knows.
+	if d.stuck != nil || d.unread != nil || d.behind.Load() {
 		d.signal()
 		return replica.Completion{}
 	}

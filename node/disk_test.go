@@ -129,8 +129,15 @@ func (tr *trace) fs(i int) func(string) (FS, error) {
 }
 
 // A write is answered only after two of three nodes have synced the group that
-// holds it; and while the disks of two nodes hang, it is not.
+// holds it; and while the disks of two nodes hang, it is not. These two need not be
+// the leader, unless it is its loop that waits.
 func TestSyncComesBeforeTheAnswer(t *testing.T) {
+	syncComesBeforeTheAnswer(t, false)
+	syncComesBeforeTheAnswer(t, true)
+}
+
+func syncComesBeforeTheAnswer(t *testing.T, onLoop bool) {
+	t.Helper()
 	tr := newTrace()
 	c := newCluster(t, 3, func(i int, cfg *Config) {
 		cfg.OpenFS = tr.fs(i)
@@ -147,6 +154,13 @@ func TestSyncComesBeforeTheAnswer(t *testing.T) {
 			t.Fatalf("write %d was answered with %d synced copies", i, n)
 		}
 	}
+	first := c.index(lead)
+	if !onLoop {
+		first++
+	}
+	for _, n := range c.nodes {
+		n.onLoop(t, onLoop)
+	}
 	holds := tr.holdAll()
 	if _, err := conn.Write(conn.putFrame("k", "<value held>")); err != nil {
 		t.Fatal(err)
@@ -158,8 +172,8 @@ func TestSyncComesBeforeTheAnswer(t *testing.T) {
 	if f, err := conn.next(); err == nil || isCode(err, wire.CodeUnknown) {
 		t.Fatalf("answered by %v %v while every sync hangs", f.Type, err)
 	}
-	close(holds[0])
-	close(holds[1])
+	close(holds[first%3])
+	close(holds[(first+1)%3])
 	if err := conn.SetReadDeadline(time.Now().Add(testPatience)); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +183,7 @@ func TestSyncComesBeforeTheAnswer(t *testing.T) {
 	if n := tr.copies("held"); n != 2 {
 		t.Errorf("answered with %d synced copies", n)
 	}
-	close(holds[2])
+	close(holds[(first+2)%3])
 }
 
 func (tr *trace) holdAll() (holds [3]chan struct{}) {
@@ -381,8 +395,12 @@ func (n *Node) onLoop(t *testing.T, yes bool) {
 	}
 	eventually(t, "segments to be prepared", func() error {
 		n.disk.average.Store(0)
-		if n.disk.behind.Load() || len(n.disk.own) > 0 {
+		if n.disk.behind.Load() || !n.disk.tryOwn() {
 			return errors.New("not yet")
+		}
+		defer n.disk.disown()
+		if n.disk.store.Log().Spares() == 0 {
+			return errors.New("none yet")
 		}
 		return nil
 	})

@@ -161,8 +161,8 @@ func (d *diskLoop) inline() replica.Completion {
 		return replica.Completion{}
 	}
 	// The loop must not wait for a segment: the goroutine may have been told that it is
-	// ready, and wait for the disk. Whether one is missing only the owner knows.
-	if d.stuck != nil || d.unread != nil || d.behind.Load() {
+	// ready, and wait for the disk. Nor must it fill one.
+	if d.stuck != nil || d.unread != nil || d.store.Log().Spares() == 0 {
 		d.signal()
 		return replica.Completion{}
 	}

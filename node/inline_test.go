@@ -30,7 +30,6 @@ func TestWhoWrites(t *testing.T) {
 	f := func(what string, inline, wakes bool, change func()) {
 		t.Helper()
 		d.average.Store(maxInlineNanos)
-		d.behind.Store(false)
 		change()
 		seq++
 		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: wire.Index(seq), Term: 1}, nil, nil)
@@ -47,10 +46,15 @@ func TestWhoWrites(t *testing.T) {
 			d.turn()
 		}
 	}
+	d.space = func(bool) {}
 	none := func() {}
+	f("no segment is prepared", false, true, none)
+	if err := wal.PrepareSegment(fs, opt, 2); err != nil {
+		t.Fatal(err)
+	}
+	d.takeOver(preparation{number: 2})
 	f("short syncs", true, false, none)
 	f("long syncs", false, true, func() { d.average.Store(maxInlineNanos + 1) })
-	f("no segment is prepared", false, true, func() { d.behind.Store(true) })
 	f("something is to be read, too", false, true, func() { d.next.reads = []replica.ReadRequest{{Peer: 2, Lo: 1, Hi: 2, MaxBytes: 1}} })
 	f("the cluster is to be recorded, too", false, true, func() { d.next.identity = &wal.Identity{} })
 	f("the goroutine is at work", false, true, func() { d.own <- struct{}{} })

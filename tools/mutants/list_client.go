@@ -1,14 +1,15 @@
 package main
 
 const (
-	retryGo      = "client/retry.go"
-	clientConnGo = "client/conn.go"
-	clientGo     = "client/client.go"
-	clientNodeGo = "client/node.go"
-	resultGo     = "client/result.go"
-	sessionGo    = "wire/session.go"
-	frameGo      = "wire/frame.go"
-	entryGo      = "wire/entry.go"
+	retryGo       = "client/retry.go"
+	clientConnGo  = "client/conn.go"
+	clientGo      = "client/client.go"
+	clientNodeGo  = "client/node.go"
+	clientWriteGo = "client/write.go"
+	resultGo      = "client/result.go"
+	sessionGo     = "wire/session.go"
+	frameGo       = "wire/frame.go"
+	entryGo       = "wire/entry.go"
 )
 
 // clientMutants break what a client makes of what it sees, and what a node takes
@@ -42,7 +43,7 @@ var clientMutants = []mutant{
 	},
 	{
 		name: "broken-write-unsent", class: "C8", by: "client", breaks: "requests that left before a write broke count as not sent",
-		edits: []edit{{clientConnGo, `k.taken -= uint64(len(out) - n)`, `k.taken -= uint64(max(len(out), n))`}},
+		edits: []edit{{clientWriteGo, `k.taken -= uint64(len(out) - n)`, `k.taken -= uint64(max(len(out), n))`}},
 	},
 	{
 		name: "unwritten-is-failed", class: "C8", by: "client", breaks: "a write that is about to be sent counts as not sent when its caller gives up",

@@ -119,7 +119,7 @@ var walMutants = []mutant{
 	},
 	{
 		name: "fill-whole-pieces", class: "W9", by: "wal", breaks: "a segment ends with the last whole piece of zeros",
-		edits: []edit{{walSegmentGo, `off < opt.SegmentBytes; off +=`, `off+int64(len(zeros)) <= opt.SegmentBytes; off +=`}},
+		edits: []edit{{walSegmentGo, `off < opt.SegmentBytes; {`, `off+int64(len(zeros)) <= opt.SegmentBytes; {`}},
 	},
 	{
 		name: "seal-without-room", class: "W9", by: "wal", breaks: "no room is kept for what the last group adds to the seal's index",

@@ -615,6 +615,48 @@ func TestHangingLeaderDisk(t *testing.T) {
 	c.wantGet(lead, wire.Stale, "k2", "after")
 }
 
+// A disk that stalls for the least election timeout while the loop waits for it: a
+// follower rides it out, and a leader is at most replaced. Nobody who was held up so
+// long takes the others' silence for theirs.
+func TestStallOnTheLoop(t *testing.T) {
+	tr := newTrace()
+	c := newCluster(t, 3, func(i int, cfg *Config) { cfg.OpenFS = tr.fs(i) })
+	c.put("k", "v")
+	stall := func(i int) {
+		t.Helper()
+		n := c.nodes[i]
+		n.onLoop(t, true)
+		conn := mustConnect(t, c.leader().ClientAddr())
+		hold := tr.holdNode(i)
+		if _, err := conn.Write(conn.putFrame("k", "during")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the loop to wait", func() error {
+			if n.disk.inlineAt.Load() == 0 {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		<-time.After(time.Duration(n.cfg.electionNanos()))
+		tr.release(i)
+		close(hold)
+		c.put("k", "after")
+		c.wantGet(n, wire.Stale, "k", "after")
+	}
+	lead := c.leader()
+	term := lead.Status().Term
+	stall((c.index(lead) + 1) % 3)
+	if st := c.leader().Status(); st.Term != term || c.leader() != lead {
+		t.Errorf("the stall of a follower: term %d, was %d", st.Term, term)
+	}
+	stall(c.index(lead))
+	after := c.leader().Status().Term
+	if after > term+2 { // two in case of a split vote
+		t.Errorf("the stall of the leader: term %d, was %d", after, term)
+	}
+	t.Logf("terms: %d, then %d", term, after)
+}
+
 // A single node whose disk hangs leads on: a write waits, and the node says that it
 // is not ready and why. The write is answered in the end. Reads are served unless
 // it is the loop that waits.

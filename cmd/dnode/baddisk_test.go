@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -90,8 +91,13 @@ func (p *diskOrdeal) hangLeader() (time.Duration, error) {
 	if _, err := p.ask.Get(ctx, "ready"); err != nil {
 		return 0, fmt.Errorf("while one disk hangs: %w", err)
 	}
-	if st, ok := p.statuses()[lead]; !ok || st.Role == wire.RoleLeader || st.State == wire.StateFenced {
-		return 0, fmt.Errorf("%s, whose disk hangs, answers %v: %+v", lead.name, ok, st)
+	if st, ok := p.statuses()[lead]; ok && (st.Role == wire.RoleLeader || st.State == wire.StateFenced) {
+		return 0, fmt.Errorf("%s, whose disk hangs, answers %+v", lead.name, st)
+	} else if !ok { // its loop waits for the disk, too
+		code, text := lead.page(p.t, "/readyz")
+		if code != http.StatusServiceUnavailable || !strings.Contains(text, "the disk does not return") {
+			return 0, fmt.Errorf("%s, whose disk hangs, is silent, and /readyz says %d %q", lead.name, code, text)
+		}
 	}
 	return took, disk.thaw()
 }

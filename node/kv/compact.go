@@ -75,14 +75,14 @@ func (s *Store) compactItem() int64 {
 	if binary.LittleEndian.Uint64(b) == 0 {
 		return int64(n)
 	}
-	slot, ok := s.place(loadKey(b[hashBytes:]))
-	if !ok || slot.slab != id || slot.off != off {
-		panic(fmt.Sprintf("BUG: live item at slab %d offset %d is not in the index", id, off))
-	}
+	to := ref{prefix: prefix(loadKey(b[hashBytes:]))}
 	var moved []byte
-	slot.slab, slot.off, moved = s.alloc(n)
+	to.slab, to.off, moved = s.alloc(n)
 	copy(moved, b)
 	s.appended -= int64(n) // a move is not growth
+	if prev, ok := s.tree.Set(to); !ok || prev.slab != id || prev.off != off {
+		panic(fmt.Sprintf("BUG: live item at slab %d offset %d is not in the index", id, off))
+	}
 	s.drop(id, off)
 	return int64(n)
 }

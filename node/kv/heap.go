@@ -26,8 +26,9 @@ var (
 
 // slab is a run of items, each behind its hash, appended one after another.
 //
-// Invariant: what was appended never changes, but for the hash words. data is
-// set when the slab is taken into use and stays until it is released.
+// Invariant: what was appended never changes, but for the hash words, and for the
+// tail of an item before its put returns. data is set when the slab is taken into
+// use and stays until it is released.
 type slab struct {
 	data []byte // nil: the slot is free
 	used uint32 // bytes appended
@@ -79,6 +80,18 @@ func (h *heap) alloc(n int) (id, off uint32, b []byte) {
 	off = s.used
 	s.used += uint32(n)
 	return h.head, off, s.data[off:s.used:s.used]
+}
+
+// shrink gives back the last bytes of the item that alloc returned last.
+func (h *heap) shrink(id uint32, unused int) {
+	s := &h.slabs[id]
+	s.used -= uint32(unused)
+	h.held -= int64(unused)
+	h.appended -= int64(unused)
+	if id != h.head { // a slab of its own
+		s.data = s.data[:s.used:s.used]
+		h.memory -= int64(unused)
+	}
 }
 
 // nextHead retires the head slab and puts an empty one in its place.

@@ -49,28 +49,30 @@ func shapeOf(it *wire.Item) (shape byte, tail int) {
 	return byte(w - 1), 3 * w
 }
 
-// storedBytes returns how long the item is in a slab, without its hash.
-func storedBytes(it *wire.Item) int {
-	_, tail := shapeOf(it)
-	return headBytes + len(it.Key) + len(it.Value) + tail
-}
-
-// storeItem writes the item to b, which has storedBytes, and returns the part of
-// b that is key and value.
-func storeItem(b []byte, it *wire.Item) []byte {
+// storeBody begins an item in b, which has room for the longest tail, and returns
+// its key and value there.
+func storeBody(b []byte, it *wire.Item) []byte {
 	le := binary.LittleEndian
-	shape, size := shapeOf(it)
 	le.PutUint16(b, uint16(len(it.Key)))
-	le.PutUint32(b[2:], uint32(len(it.Value))|uint32(shape)<<24)
+	le.PutUint32(b[2:], uint32(len(it.Value)))
 	at := headBytes + copy(b[headBytes:], it.Key)
 	at += copy(b[at:], it.Value)
+	return b[headBytes:at:at]
+}
+
+// storeTail completes the item that storeBody began in b, and returns how long it
+// is.
+func storeTail(b []byte, it *wire.Item) int {
+	shape, size := shapeOf(it)
+	b[headBytes-1] = shape
+	at := headBytes + len(it.Key) + len(it.Value)
 	tail, w := b[at:at+size], int(shape&7)+1
 	putShort(tail[:w], uint64(it.ModRevision))
 	if shape&freshBit == 0 {
 		putShort(tail[w:2*w], uint64(it.CreateRevision))
 		putShort(tail[2*w:], it.Version)
 	}
-	return b[headBytes:at:at]
+	return at + size
 }
 
 // lengths returns what the head of the item that begins b says.

@@ -150,7 +150,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 
 // sum returns the sum of all items' hashes.
 func (x *index) sum() (sum uint64) {
-	x.ascend(nil, func(r ref) bool {
+	x.tree.Scan(func(r ref) bool {
 		it := x.item(r)
 		sum += hashWire(it.append(nil, true))
 		return true
@@ -158,7 +158,7 @@ func (x *index) sum() (sum uint64) {
 	return sum
 }
 
-// TestViewSurvivesWrites reads a view, the tree and the slabs slice as they stood, on
+// TestViewSurvivesWrites reads a view, copies of the tree and of the slabs slice, on
 // another goroutine while keys are overwritten, deleted and compacted: what it
 // reads is the state at the time of the copy. With -race it also shows that
 // nothing a view reads is ever written.
@@ -171,7 +171,7 @@ func TestViewSurvivesWrites(t *testing.T) {
 		s.next(wire.AppendPut(nil, key8(nil, i), value))
 	}
 	want := s.Hash()
-	view := index{heap: heap{slabs: s.slabs}, root: s.root}
+	view := index{heap: heap{slabs: s.slabs}, tree: s.tree.Copy()}
 	epoch := s.pin()
 	done := make(chan uint64)
 	go func() {

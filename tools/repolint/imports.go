@@ -30,6 +30,7 @@ const (
 	cobra     = "github.com/spf13/cobra"
 	pflag     = "github.com/spf13/pflag" // the flags of cobra, part of its API
 	toml      = "github.com/BurntSushi/toml"
+	btree     = "github.com/tidwall/btree"
 	xsys      = "golang.org/x/sys"
 	porcupine = "github.com/anishathalye/porcupine"
 	rapid     = "pgregory.net/rapid"
@@ -43,7 +44,7 @@ var table = map[string]row{
 	"wal/osfs":     {ours: []string{"wal"}, theirs: []string{xsys}},
 	"wal/crashfs":  {pure: true, ours: []string{"wal"}},
 	"node/raft":    {pure: true, ours: []string{"wire"}},
-	"node/kv":      {pure: true, ours: []string{"wire"}},
+	"node/kv":      {pure: true, ours: []string{"wire"}, theirs: []string{btree}},
 	"node/replica": {pure: true, ours: []string{"wire", "node/raft"}},
 	"node/disk":    {pure: true, ours: []string{"wire", "wal", "node/replica"}},
 	"node/sim": {

@@ -67,7 +67,8 @@
 //     more and reads the old value at each overwrite.
 //   - How wide an item is hangs on the one that it replaces, and a put still descends
 //     once: the item is made as long as it may become, and the rest is given back.
-//   - A scan of 100 keys takes 26 µs; it took 15 when items were stored as they travel.
+//   - A scan loads 16 items ahead of the copies: 100 keys take 17 µs, 26 without that,
+//     15 when items were stored as they travel.
 //   - Nodes of the tree hold up to 143 refs, degree 72: a key takes 24 bytes in random
 //     order and 30 in ascending order, with the library's default of 32 it took 25 and
 //     35, with 128 it takes 22 to 25 and 33. A random overwrite takes 0.94 µs and a get

@@ -276,6 +276,9 @@ func (s *Store) check(t testing.TB) {
 	if len(s.free) > maxFree || s.probe != nil {
 		t.Fatalf("%d free slabs, probe %q", len(s.free), s.probe)
 	}
+	if slices.ContainsFunc(s.page.ahead[:], func(it item) bool { return it.body != nil }) {
+		t.Fatal("a scan that has ended holds items")
+	}
 }
 
 // TestModel compares every result, every read and the hash with the model's,

@@ -26,6 +26,10 @@ func (s *Store) Read(query, dst []byte) ([]byte, error) {
 	return it.append(append(dst, byte(wire.StatusOK)), true), nil
 }
 
+// aheadItems are loaded before the first of them is copied, so that the waits for
+// memory overlap.
+const aheadItems = 16
+
 // page collects the result of one scan.
 type page struct {
 	index *index
@@ -35,6 +39,8 @@ type page struct {
 	query wire.Query
 	count uint32
 	more  bool
+	ahead [aheadItems]item
+	loads int // items in ahead
 }
 
 func (s *Store) scan(q wire.Query, dst []byte) []byte {
@@ -43,19 +49,42 @@ func (s *Store) scan(q wire.Query, dst []byte) []byte {
 	p.dst = append(dst, byte(wire.StatusOK), 0, 0, 0, 0, 0)
 	p.start, p.query, p.count, p.more = len(p.dst), q, 0, false
 	s.ascend(q.Start, p.next)
+	p.flush()
 	dst = p.dst
 	if p.more {
 		dst[at] = 1
 	}
 	binary.LittleEndian.PutUint32(dst[at+1:], p.count)
-	p.dst, p.query = nil, wire.Query{} // keep nothing that is the caller's
+	p.dst, p.query = nil, wire.Query{} // keep nothing that is the caller's,
+	clear(p.ahead[:])                  // nor slabs
 	return dst
 }
 
-// visit adds the next item to the page, and reports whether to go on.
+// visit loads the next item, and reports whether to go on.
 func (p *page) visit(r ref) bool {
+	p.ahead[p.loads] = p.index.item(r)
+	p.loads++
+	if p.loads < aheadItems && uint32(p.loads) <= p.query.Limit-p.count {
+		return true
+	}
+	return p.flush()
+}
+
+// flush adds the loaded items to the page, and reports whether to go on.
+func (p *page) flush() bool {
+	n := p.loads
+	p.loads = 0
+	for i := range p.ahead[:n] {
+		if !p.add(&p.ahead[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// add adds the next item to the page, and reports whether to go on.
+func (p *page) add(it *item) bool {
 	q := &p.query
-	it := p.index.item(r)
 	if len(q.End) > 0 && bytes.Compare(it.key(), q.End) >= 0 {
 		return false
 	}

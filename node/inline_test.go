@@ -70,6 +70,17 @@ func TestWhoWrites(t *testing.T) {
 	}
 }
 
+// The goroutine writes while a light connection asks beside bulk.
+func TestLightReadsDoNotWaitForBulk(t *testing.T) {
+	l := soleLeader(t)
+	l.disk.wake = make(chan struct{}, 1)
+	l.bulk, l.lightAt = bulk{requests: 1}, l.now
+	l.store()
+	if len(l.disk.wake) == 0 {
+		t.Error("bulk is left to the loop")
+	}
+}
+
 // quickStore syncs in no time.
 type quickStore struct{ replica.LogStore }
 

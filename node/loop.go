@@ -211,6 +211,10 @@ func (l *loop) Run(context.Context) error {
 // everything was said that need not wait for them. They are all that the loop ever
 // waits for.
 func (l *loop) store() {
+	if l.bulk != (bulk{}) && l.lightAsk() { // whose reads need not wait for bulk's writes
+		l.disk.signal()
+		return
+	}
 	c := l.disk.inline()
 	if c.Seq == 0 || l.killed.Load() {
 		return

@@ -27,11 +27,11 @@ import (
 const (
 	lightRequests = 8
 	lightBytes    = 16 << 10
-	bulkRequests  = 32
-	bulkBytes     = 64 << 10
-	bulkNanos     = int64(10 * time.Microsecond)
-	writeRate     = 32 << 20  // bytes a second, of requests
-	readRate      = 256 << 20 // bytes a second, of replies
+	bulkRequests  = 8
+	bulkBytes     = 32 << 10
+	bulkNanos     = int64(30 * time.Microsecond)
+	writeRate     = 16 << 20  // bytes a second, of requests
+	readRate      = 128 << 20 // bytes a second, of replies
 	burstNanos    = bulkRequests * bulkNanos
 	maxDebtNanos  = int64(100 * time.Millisecond)
 	yieldNanos    = int64(time.Second) // how long a light request is remembered, and a connection's bulk
@@ -132,6 +132,9 @@ func (l *loop) answered(c *conn, requestBytes, replyBytes int) {
 	l.pending--
 	l.weigh(c)
 }
+
+// lightAsk reports whether a light connection has asked lately.
+func (l *loop) lightAsk() bool { return l.lightAt != 0 && l.now-l.lightAt < yieldNanos }
 
 // mustYield reports whether a connection has to let others go first with a
 // request.

@@ -234,7 +234,11 @@ func (c *Client) begin(ctx context.Context, q *call) error {
 	c.active.push(q)
 	c.armSweep()
 	c.dispatch(q)
-	if !q.sync && c.finished.len > 0 {
+	if k := c.eager; k != nil {
+		c.eager = nil
+		k.flush()
+	}
+	if c.finished.len > 0 {
 		// It ended at once. A completion never runs inside the call that
 		// announces it: whoever unlocks next tells it.
 		time.AfterFunc(0, func() { c.mu.Lock(); c.unlock() })

@@ -6,13 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/dnode-engine/dnode/wire"
 )
 
 // A socket takes what there is room for and never waits; what was taken arrives.
@@ -177,73 +173,4 @@ func TestLargerThanRoom(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// A batch of answers is told by the reader that has it in its buffer, also while
-// that writes to another node what the batch has caused.
-func TestReaderTellsItsBatch(t *testing.T) {
-	nw := newNetwork(t, "n1:1", "n2:1")
-	nw.tcp = true
-	c := nw.open(t, "n1:1", "n2:1")
-	if _, err := c.Put(t.Context(), "a", []byte("v")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Status(t.Context(), "n2:1"); err != nil {
-		t.Fatal(err)
-	}
-	writing, goOn := make(chan bool, 10), make(chan bool)
-	c.mu.Lock()
-	for c.nodes["n2:1"].conn.corked { // or its own reader would write
-		c.mu.Unlock()
-		runtime.Gosched()
-		c.mu.Lock()
-	}
-	socket := c.nodes["n2:1"].conn.socket
-	if socket == nil {
-		c.mu.Unlock()
-		return // not on this system
-	}
-	send := socket.send
-	socket.send = func(fd uintptr) bool {
-		writing <- true
-		<-goOn
-		return send(fd)
-	}
-	c.mu.Unlock()
-	var answers []byte
-	nw.nodes["n1:1"].setScript(func(p *link, f wire.Frame) bool {
-		if answers == nil {
-			answers = nw.store.answer(f)
-			return true
-		}
-		p.send(wire.AppendErrorFrame(answers, f.ID, &wire.Error{Code: wire.CodeNotLeader, Leader: "n2:1"}))
-		nw.lead("n2:1")
-		return true
-	})
-	var told atomic.Int64
-	ended := make(chan error, 2)
-	done := func(it Item, err error) {
-		told.Add(1)
-		if err == nil && string(it.Value) != "v" {
-			err = errors.New("another value")
-		}
-		ended <- err
-	}
-	for range 2 {
-		if err := c.GetAsync(t.Context(), "a", ReadOptions{}, done); err != nil {
-			t.Fatal(err)
-		}
-	}
-	<-writing // the second request, to n2
-	c.mu.Lock()
-	c.unlock()
-	if told.Load() > 0 {
-		t.Error("somebody else told the reader's batch")
-	}
-	close(goOn)
-	for range 2 {
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
 }

@@ -161,8 +161,9 @@ func (d *diskLoop) inline() replica.Completion {
 		return replica.Completion{}
 	}
 	// The loop must not wait for a segment: the goroutine may have been told that it is
-	// ready, and wait for the disk. Nor must it fill one.
-	if d.stuck != nil || d.unread != nil || d.store.Log().Spares() == 0 {
+	// ready, and wait for the disk. Nor must it fill one, or change to the next: that
+	// takes several syncs, of which the average knows nothing.
+	if d.stuck != nil || d.unread != nil || d.store.Log().Spares() == 0 || !d.fits(d.next.stores) {
 		d.signal()
 		return replica.Completion{}
 	}
@@ -495,19 +496,20 @@ func (d *diskLoop) takeOver(p preparation) {
 // written needs it. The log would fill one of its own beside it, which takes longer
 // than the rest of that one, and both take longer for it.
 func (d *diskLoop) awaitSegment() {
-	const groupOverhead = 4 << 10
-	if !d.preparing || d.store.Log().Spares() > 0 {
-		return
+	if d.preparing && d.store.Log().Spares() == 0 && !d.fits(d.mine.stores) {
+		d.takeOver(<-d.prepared)
 	}
-	need := int64(groupOverhead)
-	for i := range d.mine.stores {
-		for _, run := range d.mine.stores[i].Append {
+}
+
+// fits reports whether the segment being written has room for that.
+func (d *diskLoop) fits(stores []replica.Store) bool {
+	need := int64(4 << 10) // for what the log adds
+	for i := range stores {
+		for _, run := range stores[i].Append {
 			need += int64(len(run))
 		}
 	}
-	if need > d.store.Log().Room() {
-		d.takeOver(<-d.prepared)
-	}
+	return need <= d.store.Log().Room()
 }
 
 // lookBehind notes how far the preparation is behind the log.

@@ -26,14 +26,18 @@ func TestWhoWrites(t *testing.T) {
 	}
 	d := newDiskLoop(fs, opt, cfg.Logger, store)
 	d.retryAt = time.Now().Add(time.Hour) // nothing is prepared beside it
-	seq := uint64(0)
+	seq, last, large := uint64(0), wire.Index(0), 0
 	f := func(what string, inline, wakes bool, change func()) {
 		t.Helper()
 		d.average.Store(maxInlineNanos)
 		change()
 		seq++
-		e := wire.AppendEntry(nil, wire.EntryHead{Type: wire.EntryCommand, Index: wire.Index(seq), Term: 1}, nil, nil)
-		d.enqueue(&replica.Store{Seq: seq, Append: [][]byte{e}, Last: wire.Index(seq)}, nil)
+		var run []byte
+		for range max(1, large) {
+			last++
+			run = wire.AppendEntry(run, wire.EntryHead{Type: wire.EntryCommand, Index: last, Term: 1}, nil, make([]byte, min(large, 1)<<20))
+		}
+		d.enqueue(&replica.Store{Seq: seq, Append: [][]byte{run}, Last: last}, nil)
 		c := d.inline()
 		if (c.Seq == seq) != inline || c.Err != nil {
 			t.Errorf("%s: the loop writes up to %d of %d, %v", what, c.Seq, seq, c.Err)
@@ -54,6 +58,13 @@ func TestWhoWrites(t *testing.T) {
 	}
 	d.takeOver(preparation{number: 2})
 	f("short syncs", true, false, none)
+	f("half a segment", true, false, func() { large = wire.MinSegmentBytes >> 21 })
+	f("more than the segment has room for", false, true, none)
+	large = 0
+	if err := wal.PrepareSegment(fs, opt, 3); err != nil {
+		t.Fatal(err)
+	}
+	d.takeOver(preparation{number: 3})
 	f("long syncs", false, true, func() { d.average.Store(maxInlineNanos + 1) })
 	f("something is to be read, too", false, true, func() { d.next.reads = []replica.ReadRequest{{Peer: 2, Lo: 1, Hi: 2, MaxBytes: 1}} })
 	f("the cluster is to be recorded, too", false, true, func() { d.next.identity = &wal.Identity{} })

@@ -213,6 +213,7 @@ func (l *loop) traffic(c *conn) gnet.Action {
 	l.readClock()
 	l.counters.bytesIn += uint64(len(buf))
 	if l.frames(c, buf); c.state == connDead { // written to in between
+		l.post()
 		return gnet.None
 	}
 	l.discardAll(c.gc)

@@ -160,10 +160,10 @@ func (d *diskLoop) inline() replica.Completion {
 	if d.stopped {
 		return replica.Completion{}
 	}
-	// The loop must not wait for a segment: the goroutine may have been told that it is
-	// ready, and wait for the disk. Nor must it fill one, or change to the next: that
-	// takes several syncs, of which the average knows nothing.
-	if d.stuck != nil || d.unread != nil || d.store.Log().Spares() == 0 || !d.fits(d.next.stores) {
+	// What has no room in the segment at hand is the goroutine's: changing to the next
+	// takes several syncs, and there may be none. The loop must not wait for one, for the
+	// goroutine may have been told that it is ready, and wait for the disk.
+	if d.stuck != nil || d.unread != nil || !d.fits(d.next.stores) {
 		d.signal()
 		return replica.Completion{}
 	}

@@ -67,12 +67,12 @@
 //
 // 2026-11-24: the loop syncs by itself while that takes up to 1 ms, averaged over 16,
 // after it has written all that need not wait for it; else a goroutine does, as it does
-// all reads of the log, and writes while no segment is prepared. A goroutine costs two
+// all reads of the log, and writes that have no room in the segment. A goroutine costs two
 // wake-ups: with one always, 1 client had 2,720 puts/s with a p50 of 360 µs and CPU per
 // put at 1000 clients was 8 to 13 % higher, now 3,320/s and 292 µs. The p99 of reads
 // among 10 % puts is the same (10.3 to 11.0 ms, 1000 clients). Always on the loop, a
 // disk with long syncs would hold up every read. The price: a first sync that hangs
-// holds up reads, refusals and status as well. The ticker says so, and as the node is
+// holds up reads, refusals, status and /livez as well. The ticker says so, and as the node is
 // silent the others elect a leader; a longer one that returns moves to the goroutine.
 //
 // 2026-11-23: Execute is the end-of-batch hook. A turn that the loop wants for

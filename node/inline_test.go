@@ -52,7 +52,7 @@ func TestWhoWrites(t *testing.T) {
 	}
 	d.space = func(bool) {}
 	none := func() {}
-	f("no segment is prepared", false, true, none)
+	f("no segment is prepared", true, false, none)
 	if err := wal.PrepareSegment(fs, opt, 2); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -267,17 +268,20 @@ func isCode(err error, code wire.Code) bool {
 }
 
 // reserve takes free ports on loopback and keeps them until each is given back:
-// other tests run beside this one and take ports, too.
+// other tests run beside this one and take ports, too. They are below those that
+// the kernel hands out by itself, which it would do before their node is started.
 func reserve(t *testing.T, n int) (addrs []string, giveBack []func()) {
 	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for tries := 0; len(addrs) < n; tries++ {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 6000+rand.IntN(6000)))
+		switch {
+		case err == nil:
+			addrs = append(addrs, ln.Addr().String())
+			giveBack = append(giveBack, func() { _ = ln.Close() })
+			t.Cleanup(giveBack[len(giveBack)-1])
+		case tries > 1000:
+			t.Fatalf("no free port: %v", err)
 		}
-		addrs = append(addrs, ln.Addr().String())
-		giveBack = append(giveBack, func() { _ = ln.Close() })
-		t.Cleanup(giveBack[len(giveBack)-1])
 	}
 	return addrs, giveBack
 }

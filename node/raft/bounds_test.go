@@ -254,7 +254,9 @@ func TestTailOfTheLogThatAllHaveIsShort(t *testing.T) {
 	net.cuts = nil
 	for range 20 {
 		net.tickAll()
-		net.settle()
+		if !net.settles() {
+			t.Fatal("the member that was away does not catch up")
+		}
 	}
 	propose(1)
 	if n := lead.core.log.memBytes; n > short || net.node(3).core.log.last != lead.core.log.last {

@@ -240,6 +240,13 @@ func (net *network) deliver(k int) {
 
 // settle runs everything but time until nothing is left to do.
 func (net *network) settle() {
+	if !net.settles() {
+		panic("network does not settle")
+	}
+}
+
+// settles does so, and reports whether that came to an end.
+func (net *network) settles() bool {
 	for range 10_000 {
 		busy := false
 		for _, n := range net.nodes {
@@ -255,13 +262,13 @@ func (net *network) settle() {
 			}
 		}
 		if len(net.msgs) == 0 && !busy {
-			return
+			return true
 		}
 		for range len(net.msgs) {
 			net.deliver(0)
 		}
 	}
-	panic("network does not settle")
+	return false
 }
 
 func (net *network) tick(n *node, count int) {

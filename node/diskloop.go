@@ -146,13 +146,14 @@ func (d *diskLoop) enqueue(s *replica.Store, reads []replica.ReadRequest) {
 func (d *diskLoop) quick() bool { return d.average.Load() <= maxInlineNanos }
 
 // inline ends a turn of the loop: it writes what is queued, or leaves that to the
-// goroutine, which takes what may last or has to wait.
-func (d *diskLoop) inline() replica.Completion {
+// goroutine, which takes what may last or has to wait, and all if the caller may not
+// wait.
+func (d *diskLoop) inline(may bool) replica.Completion {
 	writes, others := d.waiting()
 	if !writes && !others {
 		return replica.Completion{}
 	}
-	if others || !d.quick() || !d.tryOwn() {
+	if others || !may || !d.quick() || !d.tryOwn() {
 		d.signal()
 		return replica.Completion{}
 	}

@@ -38,7 +38,7 @@ func TestWhoWrites(t *testing.T) {
 			run = wire.AppendEntry(run, wire.EntryHead{Type: wire.EntryCommand, Index: last, Term: 1}, nil, make([]byte, min(large, 1)<<20))
 		}
 		d.enqueue(&replica.Store{Seq: seq, Append: [][]byte{run}, Last: last}, nil)
-		c := d.inline()
+		c := d.inline(true)
 		if (c.Seq == seq) != inline || c.Err != nil {
 			t.Errorf("%s: the loop writes up to %d of %d, %v", what, c.Seq, seq, c.Err)
 		}
@@ -72,7 +72,7 @@ func TestWhoWrites(t *testing.T) {
 	d.disown()
 	f("a write waits for room", false, true, func() { d.stuck = wal.ErrNoSpace })
 	f("again", true, false, none)
-	if c := d.inline(); c.Seq != 0 || len(d.wake) > 0 {
+	if c := d.inline(true); c.Seq != 0 || len(d.wake) > 0 {
 		t.Errorf("nothing is queued: %+v", c)
 	}
 	f("the node has stopped", false, false, func() { d.stopped = true })
@@ -86,6 +86,11 @@ func TestLightReadsDoNotWaitForBulk(t *testing.T) {
 	l := soleLeader(t)
 	l.disk.wake = make(chan struct{}, 1)
 	l.bulk, l.lightAt = bulk{requests: 1}, l.now
+	l.store()
+	if len(l.disk.wake) > 0 {
+		t.Error("the goroutine is woken for nothing")
+	}
+	l.disk.next.stores = []replica.Store{{Seq: 1}}
 	l.store()
 	if len(l.disk.wake) == 0 {
 		t.Error("bulk is left to the loop")

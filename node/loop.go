@@ -211,11 +211,8 @@ func (l *loop) Run(context.Context) error {
 // everything was said that need not wait for them. They are all that the loop ever
 // waits for.
 func (l *loop) store() {
-	if l.bulk != (bulk{}) && l.lightAsk() { // whose reads need not wait for bulk's writes
-		l.disk.signal()
-		return
-	}
-	c := l.disk.inline()
+	mixed := l.bulk != (bulk{}) && l.lightAsk() // whose reads need not wait for bulk's writes
+	c := l.disk.inline(!mixed)
 	if c.Seq == 0 || l.killed.Load() {
 		return
 	}
@@ -365,8 +362,7 @@ const hangText = "the disk has not returned for an election timeout: this node a
 // the ticker.
 func (l *loop) watchDisk() {
 	since := l.disk.inlineAt.Load()
-	limit := int64(l.cfg.ElectionTicks) * int64(l.cfg.TickInterval)
-	if since != 0 && monotonic()-since > limit && l.hangs.CompareAndSwap(false, true) {
+	if since != 0 && monotonic()-since > l.cfg.electionNanos() && l.hangs.CompareAndSwap(false, true) {
 		l.log.Warn(hangText, "event", "disk.hangs")
 	}
 }
